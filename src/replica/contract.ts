@@ -1,0 +1,75 @@
+// What the replica is to the node: a pure state machine over a key-value view. Owns the types of
+// blocks and results; no behaviour.
+
+import type { StateView, StateWrite } from "gyrotron/store";
+
+/** A decided block. Times in ns since 1970. */
+export interface Block {
+  height: bigint;
+  timeNs: bigint;
+  /** 32 bytes from the consensus engine. */
+  randomness: Uint8Array;
+  /** Ingress envelopes byte for byte, or node messages (first byte 0x00). */
+  transactions: Uint8Array[];
+}
+
+/** Facts fixed at genesis and the same on every node. */
+export interface NetworkConfig {
+  /** Self-authenticating principal of the root key's DER. */
+  subnetId: Uint8Array;
+  rootKeyDer: Uint8Array;
+  /** Ed25519 keys of the nodes, DER; node id = self-authenticating principal of the key. */
+  nodeKeys: Uint8Array[];
+  /** Number of nodes that prices are computed for (13 unless configured). */
+  priceNodes: number;
+}
+
+/** A line for the operator's terminal: never part of state. */
+export interface ConsoleLine {
+  canisterId: Uint8Array;
+  timeNs: bigint;
+  text: string;
+}
+
+/** Result of executing one block. */
+export interface ExecutedBlock {
+  /** Ordered; the only change to replicated state. */
+  writes: StateWrite[];
+  console: ConsoleLine[];
+  /** Work is left that needs another block at once (queues not empty, tasks deliverable). */
+  moreWork: boolean;
+  /** Block time at which a timer is due, if any. */
+  wakeupNs: bigint | undefined;
+}
+
+/** Answer to a query or to the check before a call is accepted. */
+export type QueryResult =
+  | { kind: "replied"; reply: Uint8Array }
+  | { kind: "rejected"; rejectCode: number; message: string; errorCode: string };
+
+/** A decoded and validated query or call. */
+export interface IngressContent {
+  requestId: Uint8Array;
+  sender: Uint8Array;
+  canisterId: Uint8Array;
+  methodName: string;
+  argument: Uint8Array;
+  ingressExpiryNs: bigint;
+  senderInfo: { info: Uint8Array; signer: Uint8Array } | undefined;
+}
+
+/** The deterministic state machine. One instance a thread; live memories are its cache. */
+export interface Replica {
+  /** Writes that make the state before block 1. */
+  genesis(config: NetworkConfig, timeNs: bigint): StateWrite[];
+  /** Executes a decided block. `verified` names request ids whose signatures this node has already checked (hex). */
+  execute(view: StateView, block: Block, verified?: ReadonlySet<string>): ExecutedBlock;
+  /** Runs a query on a certified state; nothing changes. `certificate` is the data certificate for the canister, if asked for. */
+  query(view: StateView, timeNs: bigint, content: IngressContent, certificate?: Uint8Array): QueryResult & { console: ConsoleLine[] };
+  /** The pre-check of a call (existence, status, cycles, inspect_message); undefined: accept. */
+  precheck(view: StateView, timeNs: bigint, content: IngressContent): QueryResult | undefined;
+  /** When the next timer, deadline or expiry is due on an idle network. */
+  wakeup(view: StateView): bigint | undefined;
+  /** Tells a query thread which keys another thread committed, so cached images follow. */
+  refresh(view: StateView, keys: readonly Uint8Array[]): void;
+}
