@@ -2,7 +2,15 @@
 // A principal is a plain byte string of at most 29 bytes everywhere in this program; classes of
 // principals are told apart by the last byte.
 
-import { assert, compareBytes, concatBytes, PRINCIPAL_BYTES_MAX, readU64BigEndian, u32BigEndian, u64BigEndian } from "gyrotron/base";
+import {
+  assert,
+  compareBytes,
+  concatBytes,
+  PRINCIPAL_BYTES_MAX,
+  readU64BigEndian,
+  u32BigEndian,
+  u64BigEndian,
+} from "gyrotron/base";
 import { CryptoError } from "./error.ts";
 import { sha224 } from "./provider.ts";
 
@@ -28,7 +36,11 @@ export function formatPrincipal(principal: Uint8Array): string {
 export function parsePrincipal(text: string): Uint8Array {
   const principal = decodeText(text);
   if (principal === undefined || formatPrincipal(principal) !== text) {
-    throw new CryptoError({ code: "crypto/principal", reason: "not a principal", text: text.slice(0, 80) });
+    throw new CryptoError({
+      code: "crypto/principal",
+      reason: "not a principal",
+      text: text.slice(0, 80),
+    });
   }
   return principal;
 }
@@ -76,7 +88,8 @@ export function comparePrincipals(left: Uint8Array, right: Uint8Array): number {
 function decodeText(text: string): Uint8Array | undefined {
   if (text.length > TEXT_CHARACTERS_MAX) return undefined;
   const bytes = unbase32(text.replaceAll("-", ""));
-  if (bytes === undefined || bytes.length < 4 || bytes.length > 4 + PRINCIPAL_BYTES_MAX) return undefined;
+  if (bytes === undefined || bytes.length < 4 || bytes.length > 4 + PRINCIPAL_BYTES_MAX)
+    return undefined;
   return bytes.slice(4);
 }
 
@@ -115,7 +128,8 @@ function unbase32(text: string): Uint8Array | undefined {
 
 const CRC_TABLE: Uint32Array = Uint32Array.from({ length: 256 }, (_, index) => {
   let value = index;
-  for (let bit = 0; bit < 8; bit++) value = (value & 1) === 1 ? (value >>> 1) ^ 0xedb8_8320 : value >>> 1;
+  for (let bit = 0; bit < 8; bit++)
+    value = (value & 1) === 1 ? (value >>> 1) ^ 0xedb8_8320 : value >>> 1;
   return value;
 });
 

@@ -15,6 +15,10 @@ export interface CryptoProvider {
   sha256(bytes: Uint8Array): Uint8Array;
   /** Equation of RFC 8032 without the cofactor; key and signature were checked to be canonical. */
   verifyEd25519(publicKey: Uint8Array, message: Uint8Array, signature: Uint8Array): boolean;
+  /** Public key (32 bytes) of a 32-byte seed. */
+  ed25519PublicKey(seed: Uint8Array): Uint8Array;
+  /** Deterministic signature (64 bytes) of RFC 8032 by a 32-byte seed. */
+  signEd25519(seed: Uint8Array, message: Uint8Array): Uint8Array;
   /** SHA-256 ECDSA; uncompressed point of 65 bytes, signature r·s, either half of s. */
   verifyEcdsaSecp256k1(publicKey: Uint8Array, message: Uint8Array, signature: Uint8Array): boolean;
   /** SHA-256 ECDSA; uncompressed point of 65 bytes, signature r·s, either half of s. */
@@ -50,12 +54,17 @@ export const nobleProvider: CryptoProvider = {
       return equalBytes(sum.toBytes(), R);
     });
   },
+  ed25519PublicKey: (seed) => ed25519.getPublicKey(seed),
+  signEd25519: (seed, message) => ed25519.sign(message, seed),
   verifyEcdsaSecp256k1: (key, message, signature) =>
     orFalse(() => secp256k1.verify(signature, message, key, ecdsaOptions)),
-  verifyEcdsaP256: (key, message, signature) => orFalse(() => p256.verify(signature, message, key, ecdsaOptions)),
+  verifyEcdsaP256: (key, message, signature) =>
+    orFalse(() => p256.verify(signature, message, key, ecdsaOptions)),
   blsPublicKey: (secretKey) => bls.getPublicKey(secretKey).toBytes(),
-  signBls: (secretKey, message) => bls.Signature.toBytes(bls.sign(bls.hash(message, BLS_DST), secretKey)),
-  verifyBls: (key, message, signature) => orFalse(() => bls.verify(signature, bls.hash(message, BLS_DST), key)),
+  signBls: (secretKey, message) =>
+    bls.Signature.toBytes(bls.sign(bls.hash(message, BLS_DST), secretKey)),
+  verifyBls: (key, message, signature) =>
+    orFalse(() => bls.verify(signature, bls.hash(message, BLS_DST), key)),
 };
 
 let current: CryptoProvider = nobleProvider;

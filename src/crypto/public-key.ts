@@ -16,8 +16,16 @@ export interface PublicKey {
 
 const SCHEMES: readonly { scheme: KeyScheme; prefix: Uint8Array; rawBytes: number }[] = [
   { scheme: "ed25519", prefix: hex("302a300506032b6570032100"), rawBytes: 32 },
-  { scheme: "ecdsa-secp256k1", prefix: hex("3056301006072a8648ce3d020106052b8104000a034200"), rawBytes: 65 },
-  { scheme: "ecdsa-p256", prefix: hex("3059301306072a8648ce3d020106082a8648ce3d030107034200"), rawBytes: 65 },
+  {
+    scheme: "ecdsa-secp256k1",
+    prefix: hex("3056301006072a8648ce3d020106052b8104000a034200"),
+    rawBytes: 65,
+  },
+  {
+    scheme: "ecdsa-p256",
+    prefix: hex("3059301306072a8648ce3d020106082a8648ce3d030107034200"),
+    rawBytes: 65,
+  },
   {
     scheme: "bls12-381",
     prefix: hex("308182301d060d2b0601040182dc7c0503010201060c2b0601040182dc7c05030201036100"),
@@ -27,7 +35,7 @@ const SCHEMES: readonly { scheme: KeyScheme; prefix: Uint8Array; rawBytes: numbe
 
 /** DER encodings of object identifiers that are known but not supported. */
 const UNSUPPORTED: readonly { name: string; oid: Uint8Array }[] = [
-  { name: "WebAuthn (COSE)", oid: hex("060c2b0601040183b8430101".replace("060c", "060a")) },
+  { name: "WebAuthn (COSE)", oid: hex("060a2b0601040183b8430101") },
   { name: "canister signature", oid: hex("060a2b0601040183b8430102") },
   { name: "RSA", oid: hex("06092a864886f70d010101") },
 ];
@@ -41,13 +49,16 @@ export function parsePublicKey(der: Uint8Array): PublicKey {
     return { scheme, bytes };
   }
   const known = UNSUPPORTED.find(({ oid }) => algorithmStartsWith(der, oid));
-  throw invalid(known === undefined ? "unsupported or malformed DER key" : `unsupported scheme ${known.name}`);
+  throw invalid(
+    known === undefined ? "unsupported or malformed DER key" : `unsupported scheme ${known.name}`,
+  );
 }
 
 /** DER encoding of a raw key. */
 export function encodePublicKey(key: PublicKey): Uint8Array {
   const { prefix, rawBytes } = present(SCHEMES.find(({ scheme }) => scheme === key.scheme));
-  if (key.bytes.length !== rawBytes) throw invalid(`expected ${rawBytes} bytes, got ${key.bytes.length}`);
+  if (key.bytes.length !== rawBytes)
+    throw invalid(`expected ${rawBytes} bytes, got ${key.bytes.length}`);
   return concatBytes(prefix, key.bytes);
 }
 

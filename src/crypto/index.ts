@@ -1,0 +1,17 @@
+// Hashes, keys, signatures, principals, and the two encodings that signatures are made over: CBOR
+// and the representation-independent hash. Thin over noble and cborg; imports base only.
+export * from "./cbor.ts";
+export * from "./error.ts";
+export * from "./principal.ts";
+export {
+  BLS_DST,
+  type CryptoProvider,
+  cryptoProvider,
+  nobleProvider,
+  setCryptoProvider,
+  sha224,
+  sha256,
+} from "./provider.ts";
+export * from "./public-key.ts";
+export * from "./representation-hash.ts";
+export * from "./signature.ts";
