@@ -1,0 +1,87 @@
+// The borders of the house: which area may import which, and which packages may be imported where.
+// Tidy (test/tidy/borders.test.ts) fails on every import that this file does not list.
+
+/** Areas that each area may import, by package name (`gyrotron/base`). */
+export const AREA_IMPORTS: Readonly<Record<string, readonly string[]>> = {
+  base: [],
+  crypto: ["base"],
+  candid: ["base", "crypto"],
+  numerics: ["base"],
+  tensor: ["base", "numerics"],
+  backend: ["base", "numerics", "tensor"],
+  model: ["base", "crypto", "numerics", "tensor"],
+  learn: ["base", "crypto", "numerics", "tensor", "backend", "model"],
+  accelerator: ["base", "crypto", "tensor", "backend", "model", "learn"],
+  store: ["base", "crypto"],
+  canister: ["base", "crypto", "candid", "tensor"],
+  replica: ["base", "crypto", "candid", "canister", "store"],
+  consensus: ["base", "crypto", "replica", "store"],
+  node: [
+    "base",
+    "crypto",
+    "candid",
+    "numerics",
+    "tensor",
+    "backend",
+    "model",
+    "learn",
+    "accelerator",
+    "store",
+    "canister",
+    "replica",
+    "consensus",
+  ],
+  cli: [
+    "base",
+    "crypto",
+    "candid",
+    "numerics",
+    "tensor",
+    "backend",
+    "model",
+    "learn",
+    "accelerator",
+    "store",
+    "canister",
+    "replica",
+    "consensus",
+    "node",
+  ],
+};
+
+/** Areas that touch the machine: clock, disk, sockets. All others are deterministic and portable. */
+export const MACHINE_AREAS: ReadonlySet<string> = new Set(["node", "cli"]);
+
+/**
+ * Packages that each area may import; a package name stands for its subpaths too. Areas not listed
+ * import none, so that every dependency has one door (the reasons are in docs/adr).
+ */
+export const PACKAGE_IMPORTS: Readonly<Record<string, readonly string[]>> = {
+  crypto: ["@noble/curves", "@noble/hashes", "cborg"],
+  candid: ["@icp-sdk/core"],
+  node: ["@icp-sdk/core", "@noble/curves", "@noble/hashes", "lmdb", "mcl-wasm", "motoko"],
+  cli: ["@icp-sdk/core", "motoko"],
+};
+
+/** An area that is on a cycle of the table, or undefined if there is none. */
+export function findAreaCycle(
+  table: Readonly<Record<string, readonly string[]>>,
+): string[] | undefined {
+  const done = new Set<string>();
+  const visit = (area: string, path: readonly string[]): string[] | undefined => {
+    const start = path.indexOf(area);
+    if (start >= 0) return [...path.slice(start), area];
+    if (done.has(area)) return undefined;
+    for (const next of table[area] ?? []) {
+      const cycle = visit(next, [...path, area]);
+      if (cycle !== undefined) return cycle;
+    }
+    done.add(area);
+    return undefined;
+  };
+  for (const area of Object.keys(table)) {
+    const cycle = visit(area, []);
+    if (cycle !== undefined) return cycle;
+  }
+  return undefined;
+}
