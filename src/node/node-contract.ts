@@ -61,7 +61,8 @@ export interface SignedQueryResult {
 }
 
 /** A certificate, or what the check of the request answered. */
-export type ReadStateOutcome<R> = { kind: "certificate"; certificate: Uint8Array } | { kind: "refused"; refusal: R };
+export type ReadStateOutcome<R> =
+  { kind: "certificate"; certificate: Uint8Array } | { kind: "refused"; refusal: R };
 
 /** A running node. Every promise may reject with NodeError `node/stopped` or `node/host-failure`. */
 export interface NodeCore {

@@ -8,7 +8,10 @@ export interface StateView {
   /** All entries whose key starts with `prefix`, in ascending byte order of the key. */
   range(prefix: Uint8Array): Iterable<readonly [key: Uint8Array, value: Uint8Array]>;
   /** The first entry whose key starts with `prefix` and is >= `from`. */
-  first(prefix: Uint8Array, from?: Uint8Array): readonly [key: Uint8Array, value: Uint8Array] | undefined;
+  first(
+    prefix: Uint8Array,
+    from?: Uint8Array,
+  ): readonly [key: Uint8Array, value: Uint8Array] | undefined;
 }
 
 /** A put, or a delete where `value` is undefined. */
