@@ -49,7 +49,7 @@ export function encodeSelfDescribedCbor(value: CborInput): Uint8Array {
 /** The one value that `bytes` hold, tagged as self-describing or not. @throws DecodeError `cbor/decode` */
 export function decodeCbor(bytes: Uint8Array, limits: CborLimits = {}): CborValue {
   const { depthMax = CBOR_DEPTH_MAX, bytesMax = CBOR_BYTES_MAX } = limits;
-  assert(depthMax <= 2000, "deeper nesting could exhaust the stack");
+  assert(depthMax <= 600, "deeper nesting could exhaust the stack");
   if (bytes.length > bytesMax) throw decodeError(`more than ${bytesMax} bytes`, 0);
   const reader = new CborReader(bytes, depthMax);
   const value = reader.document();
