@@ -1,0 +1,154 @@
+// The short integer programs of docs/spec/01-numerics.md, in BigInt: quantize, exp2, inverse square
+// root of the norm, sine, attention weights, SiLU. Reference only: no backend imports them.
+
+import { assert } from "gyrotron/base";
+import {
+  bitLength,
+  decodeF32,
+  floorDivide,
+  floorScaled,
+  integerSqrt,
+  roundDivide,
+  roundScaled,
+  roundToF32,
+} from "./round.ts";
+import { EXP2_TABLE, SILU_LOG2E, SINE_TABLE } from "./table.ts";
+
+/** Integers with a common exponent: `mantissas[i] * 2^exponent`. */
+export interface BfpRow {
+  readonly mantissas: bigint[];
+  readonly exponent: number;
+}
+
+/** One column of weights: `mantissas[k] * scale * 2^exponent`. */
+export interface BfpColumn extends BfpRow {
+  readonly scale: number;
+}
+
+export const EXPONENT_MIN = -149;
+export const EXPONENT_MAX = 122;
+
+/** Whether `m <= limit * 2^e`, for a dyadic `m`. */
+function fits(m: { mantissa: bigint; exponent: number }, limit: bigint, e: number): boolean {
+  const low = Math.min(m.exponent, e);
+  return m.mantissa << BigInt(m.exponent - low) <= limit << BigInt(e - low);
+}
+
+function largestMagnitude(row: ArrayLike<number>): { mantissa: bigint; exponent: number } {
+  let largest = 0;
+  for (let i = 0; i < row.length; i++) largest = Math.max(largest, Math.abs(row[i]!));
+  return decodeF32(largest);
+}
+
+/** Section 2. @throws AssertionError on a value that is not a finite f32 */
+export function quantizeRow(row: ArrayLike<number>, bits: number, floor: number = EXPONENT_MIN): BfpRow {
+  assert(bits >= 8 && bits <= 24, "width out of range");
+  const largest = largestMagnitude(row);
+  const limit = (1n << BigInt(bits - 1)) - 1n;
+  let exponent = EXPONENT_MIN;
+  while (exponent < EXPONENT_MAX && !fits(largest, limit, exponent)) exponent++;
+  exponent = Math.max(exponent, floor);
+  const mantissas = Array.from({ length: row.length }, (_, i) => {
+    const { mantissa, exponent: e } = decodeF32(row[i]!);
+    return roundScaled(mantissa, e - exponent);
+  });
+  return { mantissas, exponent };
+}
+
+/** Section 2.1. */
+export function quantizeColumn(column: ArrayLike<number>, bits: number): BfpColumn {
+  const largest = largestMagnitude(column);
+  const limit = (1n << BigInt(bits - 1)) - 1n;
+  let exponent = EXPONENT_MIN;
+  // The pairs in rising order of D * 2^e are all D for one e, then all D for the next.
+  while (exponent < EXPONENT_MAX && !fits(largest, limit * 255n, exponent)) exponent++;
+  let scale = 128;
+  while (scale < 255 && !fits(largest, limit * BigInt(scale), exponent)) scale++;
+  const mantissas = Array.from({ length: column.length }, (_, i) => {
+    const { mantissa, exponent: e } = decodeF32(column[i]!);
+    const shift = e - exponent;
+    return shift >= 0
+      ? roundDivide(mantissa << BigInt(shift), BigInt(scale))
+      : roundDivide(mantissa, BigInt(scale) << BigInt(-shift));
+  });
+  return { mantissas, exponent, scale };
+}
+
+/** Section 5: `2^(f/65536)` in Q15, for an integer f in 0..65535. */
+export function exp2Fraction(f: number): number {
+  assert(Number.isInteger(f) && f >= 0 && f < 65536, "fraction out of range");
+  const r = BigInt(f & 1023);
+  const a = (r * 45426n) >> 10n;
+  const c = a + ((a * a) >> 23n);
+  const t = BigInt(EXP2_TABLE[f >> 10]!);
+  return Number(t + ((t * c + (1n << 21n)) >> 22n));
+}
+
+/** The lowest exponent that the norm's mantissas may take, section 6. */
+export function normExponentFloor(epsilon: number): number {
+  assert(epsilon >= 0 && epsilon <= 1, "epsilon out of range");
+  if (epsilon === 0) return EXPONENT_MIN;
+  const { mantissa, exponent } = decodeF32(epsilon);
+  const log = bitLength(mantissa) - 1 + exponent;
+  return Math.max(EXPONENT_MIN, Math.floor((log - 45 + 1) / 2));
+}
+
+/** Section 6 on one row, without the gain. */
+export function rmsNormRow(row: ArrayLike<number>, epsilon: number): number[] {
+  const n = BigInt(row.length);
+  const { mantissas, exponent } = quantizeRow(row, 16, normExponentFloor(epsilon));
+  let squares = 0n;
+  for (const m of mantissas) squares += m * m;
+  const eps = decodeF32(epsilon);
+  const sum = squares + floorScaled(n * eps.mantissa, eps.exponent - 2 * exponent);
+  if (sum === 0n) return mantissas.map(() => 0);
+  let j = -64;
+  const scaled = (): bigint => (j <= 0 ? floorDivide(sum << BigInt(-2 * j), n) : floorDivide(sum, n << BigInt(2 * j)));
+  while (scaled() >= 1n << 24n) j++;
+  const v = scaled();
+  assert(v >= 1n << 22n, "the norm's sum is not normalised");
+  const root = integerSqrt((1n << 56n) / v);
+  return mantissas.map((m) => roundToF32(m * root, -28 - j));
+}
+
+/** Section 7: sine of a phase in 2^-32 turns, Q15. */
+export function sinePhase(phase: number): number {
+  const quarter = phase >>> 30;
+  let t = (phase >>> 12) & 0x3ffff;
+  if ((quarter & 1) === 1) t = 0x40000 - t;
+  const i = t >> 10;
+  const g = t & 1023;
+  const next = g === 0 ? 0 : SINE_TABLE[i + 1]!;
+  const value = (SINE_TABLE[i]! * (1024 - g) + next * g + 1024) >> 11;
+  return quarter < 2 ? value : -value;
+}
+
+/** Section 7: cosine of a phase in 2^-32 turns, Q15. */
+export function cosinePhase(phase: number): number {
+  return sinePhase((phase + 0x4000_0000) >>> 0);
+}
+
+/** The phase of a position, modulo a turn. */
+export function phaseOf(position: number, step: number): number {
+  return Number(BigInt.asUintN(32, BigInt(position) * BigInt(step)));
+}
+
+/** Section 8 step 4: a weight in Q14, `k` places below the largest. */
+export function attentionShare(u: number, k: number): bigint {
+  assert(k >= 0, "a weight above the maximum");
+  const share = (BigInt(u) + (1n << BigInt(k))) >> BigInt(k + 1);
+  return share > 32767n ? 32767n : share;
+}
+
+/** Section 9. */
+export function silu(x: number): number {
+  const { mantissa, exponent } = decodeF32(x);
+  const magnitude = mantissa < 0n ? -mantissa : mantissa;
+  const exact = roundScaled(magnitude * BigInt(SILU_LOG2E), exponent - 6);
+  const t = exact > 1n << 30n ? 1n << 30n : exact;
+  const k = -(-t >> 16n);
+  const u = BigInt(exp2Fraction(Number(-t & 65535n)));
+  const e = u >> k;
+  if (mantissa >= 0n) return roundToF32(mantissa * floorDivide(1n << 31n, 32768n + e), exponent - 16);
+  return roundToF32(mantissa * floorDivide(u << 16n, 32768n + e), exponent - 16 - Number(k));
+}
