@@ -1,0 +1,225 @@
+// The durable store: one LMDB environment with state, derived data, the block log and the header.
+// One synchronous transaction a block, flushed (fdatasync) when it returns. Other threads open the
+// same folder for reading and see whole blocks only. The folder itself is data-folder.ts's matter.
+
+import { open, type Database, type RootDatabase, type Transaction } from "lmdb";
+import { assert, codec, decodeWith, encodeWith, u64BigEndian, utf8Bytes } from "gyrotron/base";
+import { assertFollows } from "gyrotron/store";
+import type { Commit, StateHeader, StateView, StateWrite, Store } from "gyrotron/store";
+import { asStoreError } from "./data-folder.ts";
+import { checkLmdbFile } from "./lmdb-file.ts";
+
+/** A reader with a snapshot of its own, which moves only when told to. */
+export interface StoreReader {
+  readonly view: StateView;
+  /** Header of the snapshot; undefined before genesis. */
+  header(): StateHeader | undefined;
+  block(height: bigint): Uint8Array | undefined;
+  /** Moves to the last commit; bytes read before stay valid. */
+  renew(): void;
+  close(): Promise<void>;
+}
+
+/** Opens the store in `path`, creating it if absent. @throws StoreError */
+export function openLmdbStore(path: string): Store {
+  return asStoreError(path, () => new LmdbStore(path));
+}
+
+/** Opens an existing store for reading, in any thread of the process that writes. @throws StoreError */
+export function openLmdbReader(path: string): StoreReader {
+  return asStoreError(path, () => new LmdbReader(path));
+}
+
+/** Address space to reserve; the file grows only as it is written. */
+const MAP_BYTES = 2 ** 40;
+const HEADER_KEY = utf8Bytes("header");
+
+const headerCodec = codec.record<{ height: bigint; timeNs: bigint; stateRoot: Uint8Array }>({
+  height: codec.u64,
+  timeNs: codec.u64,
+  stateRoot: codec.fixedBytes(32),
+});
+
+interface Databases {
+  root: RootDatabase<Buffer, Uint8Array>;
+  state: Database<Buffer, Uint8Array>;
+  derived: Database<Buffer, Uint8Array>;
+  blocks: Database<Buffer, Uint8Array>;
+  meta: Database<Buffer, Uint8Array>;
+}
+
+function openDatabases(path: string): Databases {
+  checkLmdbFile(path);
+  const binary = { keyEncoding: "binary", encoding: "binary" } as const;
+  const root = open<Buffer, Uint8Array>({
+    ...binary,
+    path,
+    // Always a folder, whatever its name looks like.
+    noSubdir: false,
+    mapSize: MAP_BYTES,
+    maxDbs: 8,
+    maxReaders: 32,
+    // The commit itself must flush: never a second, later sync.
+    overlappingSync: false,
+  });
+  const database = (name: string): Database<Buffer, Uint8Array> => root.openDB({ ...binary, name });
+  return {
+    root,
+    state: database("state"),
+    derived: database("derived"),
+    blocks: database("blocks"),
+    meta: database("meta"),
+  };
+}
+
+class LmdbStore implements Store {
+  readonly #path: string;
+  readonly #databases: Databases;
+  readonly view: StateView;
+  readonly derived: StateView;
+  #header: StateHeader | undefined;
+
+  constructor(path: string) {
+    this.#path = path;
+    this.#databases = openDatabases(path);
+    this.view = viewOf(this.#databases.state, path);
+    this.derived = viewOf(this.#databases.derived, path);
+    this.#header = readHeader(this.#databases.meta.get(HEADER_KEY));
+  }
+
+  header(): StateHeader | undefined {
+    return this.#header;
+  }
+
+  block(height: bigint): Uint8Array | undefined {
+    return asStoreError(this.#path, () =>
+      plainBytes(this.#databases.blocks.get(u64BigEndian(height))),
+    );
+  }
+
+  commit(commit: Commit): void {
+    assertFollows(this.#header, commit.header);
+    const { root, state, derived, blocks, meta } = this.#databases;
+    asStoreError(this.#path, () => {
+      // Without flags transactionSync returns after the data and the new root are flushed.
+      root.transactionSync(() => {
+        writeAll(state, commit.writes);
+        writeAll(derived, commit.derived);
+        blocks.putSync(u64BigEndian(commit.header.height), asBuffer(commit.block));
+        meta.putSync(HEADER_KEY, asBuffer(encodeWith(headerCodec, commit.header)));
+      });
+    });
+    this.#header = { ...commit.header };
+  }
+
+  async close(): Promise<void> {
+    await this.#databases.root.close();
+  }
+}
+
+class LmdbReader implements StoreReader {
+  readonly #path: string;
+  readonly #databases: Databases;
+  readonly view: StateView;
+  #snapshot: Transaction;
+
+  constructor(path: string) {
+    this.#path = path;
+    this.#databases = openDatabases(path);
+    this.#snapshot = this.#databases.root.useReadTransaction();
+    this.view = viewOf(this.#databases.state, path, () => this.#snapshot);
+  }
+
+  header(): StateHeader | undefined {
+    return readHeader(this.#databases.meta.get(HEADER_KEY, { transaction: this.#snapshot }));
+  }
+
+  block(height: bigint): Uint8Array | undefined {
+    const { blocks } = this.#databases;
+    return asStoreError(this.#path, () =>
+      plainBytes(blocks.get(u64BigEndian(height), { transaction: this.#snapshot })),
+    );
+  }
+
+  renew(): void {
+    this.#snapshot.done();
+    // Without the reset the library may hand out the transaction that it still has open.
+    this.#databases.root.resetReadTxn();
+    this.#snapshot = this.#databases.root.useReadTransaction();
+  }
+
+  async close(): Promise<void> {
+    this.#snapshot.done();
+    await this.#databases.root.close();
+  }
+}
+
+function viewOf(
+  database: Database<Buffer, Uint8Array>,
+  path: string,
+  snapshot?: () => Transaction,
+): StateView {
+  const options = (): { transaction?: Transaction } =>
+    snapshot === undefined ? {} : { transaction: snapshot() };
+  const range = function* (
+    start: Uint8Array,
+    prefix: Uint8Array,
+    limit?: number,
+  ): Generator<readonly [Uint8Array, Uint8Array]> {
+    const end = successorOf(prefix);
+    const bounds = { start, ...(end && { end }), ...(limit !== undefined && { limit }) };
+    const entries = database.getRange({ ...bounds, ...options() })[Symbol.iterator]();
+    try {
+      for (;;) {
+        const next = asStoreError(path, () => entries.next());
+        if (next.done === true) return;
+        yield [plainBytes(next.value.key)!, plainBytes(next.value.value)!];
+      }
+    } finally {
+      entries.return?.();
+    }
+  };
+  return {
+    get: (key) => asStoreError(path, () => plainBytes(database.get(key, options()))),
+    range: (prefix) => range(prefix, prefix),
+    first(prefix, from) {
+      const start = from !== undefined && Buffer.compare(from, prefix) > 0 ? from : prefix;
+      for (const entry of range(start, prefix, 1)) return entry;
+      return undefined;
+    },
+  };
+}
+
+function writeAll(database: Database<Buffer, Uint8Array>, writes: readonly StateWrite[]): void {
+  for (const { key, value } of writes) {
+    assert(key.length > 0, "a key has at least one byte");
+    if (value === undefined) database.removeSync(key);
+    else database.putSync(key, asBuffer(value));
+  }
+}
+
+/** The least byte string above all that start with `prefix`, or undefined if there is none. */
+function successorOf(prefix: Uint8Array): Uint8Array | undefined {
+  for (let i = prefix.length - 1; i >= 0; i--) {
+    if (prefix[i] === 0xff) continue;
+    const successor = prefix.slice(0, i + 1);
+    successor[i]!++;
+    return successor;
+  }
+  return undefined;
+}
+
+function readHeader(bytes: Buffer | undefined): StateHeader | undefined {
+  return bytes === undefined ? undefined : decodeWith(headerCodec, plainBytes(bytes)!);
+}
+
+/** The library's Buffers, whose `slice` shares memory, never reach the rest of the program. */
+function plainBytes(bytes: Buffer | Uint8Array | undefined): Uint8Array | undefined {
+  return bytes === undefined
+    ? undefined
+    : new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
+
+function asBuffer(bytes: Uint8Array): Buffer {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
