@@ -50,7 +50,10 @@ test("rounding: ties, limits, subnormals, never -0", () => {
   assert.equal(roundToF32(-3n, -150), -(2 ** -148));
   assert.equal(roundToF32(3n, -151), 2 ** -149);
   assert.equal(roundToF32(1n, 0, 3n), Math.fround(1 / 3));
-  assert.deepEqual([5n, 7n, -5n, -7n, -6n].map((n) => roundDivide(n, 2n)), [2n, 4n, -2n, -4n, -3n]);
+  assert.deepEqual(
+    [5n, 7n, -5n, -7n, -6n].map((n) => roundDivide(n, 2n)),
+    [2n, 4n, -2n, -4n, -3n],
+  );
 });
 
 test("rounding a binary64 agrees with Math.fround", () => {
@@ -65,22 +68,27 @@ test("rounding a binary64 agrees with Math.fround", () => {
 
 test("a quotient agrees with an interval of exact comparisons", () => {
   fc.assert(
-    fc.property(fc.bigInt(-(1n << 45n), 1n << 45n), fc.bigInt(1n, 1n << 30n), fc.integer({ min: -170, max: 60 }), (n, d, e) => {
-      const result = roundToF32(n, e, d);
-      const bits = bitsFromF32(Math.abs(result));
-      // The error against the result is no more than that against either neighbour.
-      const error = (candidate: number): bigint => {
-        const { mantissa, exponent } = decodeF32(candidate);
-        const left = (n < 0n ? -n : n) << BigInt(e + 300);
-        const right = (d * mantissa) << BigInt(exponent + 300);
-        return left > right ? left - right : right - left;
-      };
-      const own = error(Math.abs(result));
-      if (bits > 0) assert.ok(own <= error(f32FromBits(bits - 1)));
-      assert.ok(own <= error(f32FromBits(bits + 1)));
-      if (own === error(f32FromBits(bits + 1))) assert.equal(bits & 1, 0);
-      if (bits > 0 && own === error(f32FromBits(bits - 1))) assert.equal(bits & 1, 0);
-    }),
+    fc.property(
+      fc.bigInt(-(1n << 45n), 1n << 45n),
+      fc.bigInt(1n, 1n << 30n),
+      fc.integer({ min: -170, max: 60 }),
+      (n, d, e) => {
+        const result = roundToF32(n, e, d);
+        const bits = bitsFromF32(Math.abs(result));
+        // The error against the result is no more than that against either neighbour.
+        const error = (candidate: number): bigint => {
+          const { mantissa, exponent } = decodeF32(candidate);
+          const left = (n < 0n ? -n : n) << BigInt(e + 300);
+          const right = (d * mantissa) << BigInt(exponent + 300);
+          return left > right ? left - right : right - left;
+        };
+        const own = error(Math.abs(result));
+        if (bits > 0) assert.ok(own <= error(f32FromBits(bits - 1)));
+        assert.ok(own <= error(f32FromBits(bits + 1)));
+        if (own === error(f32FromBits(bits + 1))) assert.equal(bits & 1, 0);
+        if (bits > 0 && own === error(f32FromBits(bits - 1))) assert.equal(bits & 1, 0);
+      },
+    ),
     parameters,
   );
 });
@@ -95,22 +103,27 @@ test("constants agree with the host's to binary64 precision", () => {
 
 test("quantize: exponent is minimal, mantissas symmetric and nearest", () => {
   fc.assert(
-    fc.property(fc.array(finiteF32, { minLength: 1, maxLength: 6 }), fc.constantFrom(8, 13, 14, 16, 24), (row, bits) => {
-      const { mantissas, exponent } = quantizeRow(row, bits);
-      const limit = (1n << BigInt(bits - 1)) - 1n;
-      let largest = 0n;
-      mantissas.forEach((m, i) => {
-        const magnitude = m < 0n ? -m : m;
-        if (magnitude > largest) largest = magnitude;
-        const x = decodeF32(row[i]!);
-        const scale = 300;
-        const error = (x.mantissa << BigInt(x.exponent + scale)) - (m << BigInt(exponent + scale));
-        assert.ok(2n * (error < 0n ? -error : error) <= 1n << BigInt(exponent + scale));
-      });
-      assert.ok(largest <= limit);
-      // One exponent lower and the largest value would no longer fit.
-      if (exponent > -149) assert.ok(2n * largest >= limit);
-    }),
+    fc.property(
+      fc.array(finiteF32, { minLength: 1, maxLength: 6 }),
+      fc.constantFrom(8, 13, 14, 16, 24),
+      (row, bits) => {
+        const { mantissas, exponent } = quantizeRow(row, bits);
+        const limit = (1n << BigInt(bits - 1)) - 1n;
+        let largest = 0n;
+        mantissas.forEach((m, i) => {
+          const magnitude = m < 0n ? -m : m;
+          if (magnitude > largest) largest = magnitude;
+          const x = decodeF32(row[i]!);
+          const scale = 300;
+          const error =
+            (x.mantissa << BigInt(x.exponent + scale)) - (m << BigInt(exponent + scale));
+          assert.ok(2n * (error < 0n ? -error : error) <= 1n << BigInt(exponent + scale));
+        });
+        assert.ok(largest <= limit);
+        // One exponent lower and the largest value would no longer fit.
+        if (exponent > -149) assert.ok(2n * largest >= limit);
+      },
+    ),
     parameters,
   );
   assert.deepEqual(quantizeRow([0, 0], 8), { mantissas: [0n, 0n], exponent: -149 });
@@ -122,14 +135,22 @@ test("quantize: exponent is minimal, mantissas symmetric and nearest", () => {
 test("columns: the scale is minimal", () => {
   assert.deepEqual(quantizeColumn([0], 8), { mantissas: [0n], exponent: -149, scale: 128 });
   assert.deepEqual(quantizeColumn([127 * 200], 8), { mantissas: [127n], exponent: 0, scale: 200 });
-  assert.deepEqual(quantizeColumn([127 * 200 + 1, -300], 8), { mantissas: [126n, -1n], exponent: 0, scale: 201 });
+  assert.deepEqual(quantizeColumn([127 * 200 + 1, -300], 8), {
+    mantissas: [126n, -1n],
+    exponent: 0,
+    scale: 201,
+  });
   fc.assert(
-    fc.property(fc.array(finiteF32, { minLength: 1, maxLength: 4 }), fc.constantFrom(8, 14), (column, bits) => {
-      const { mantissas, scale } = quantizeColumn(column, bits);
-      const limit = (1n << BigInt(bits - 1)) - 1n;
-      assert.ok(scale >= 128 && scale <= 255);
-      assert.ok(mantissas.every((m) => m <= limit && m >= -limit));
-    }),
+    fc.property(
+      fc.array(finiteF32, { minLength: 1, maxLength: 4 }),
+      fc.constantFrom(8, 14),
+      (column, bits) => {
+        const { mantissas, scale } = quantizeColumn(column, bits);
+        const limit = (1n << BigInt(bits - 1)) - 1n;
+        assert.ok(scale >= 128 && scale <= 255);
+        assert.ok(mantissas.every((m) => m <= limit && m >= -limit));
+      },
+    ),
     parameters,
   );
 });
@@ -155,7 +176,10 @@ test("sine and cosine: error, symmetry and the ends of quarters", () => {
     assert.equal(sinePhase((phase + 2 ** 31) >>> 0) + sinePhase(phase), 0);
   }
   assert.ok(worst < 1, `error ${worst}`);
-  assert.deepEqual([0, 2 ** 30, 2 ** 31, 3 * 2 ** 30].map(sinePhase).map((v) => v + 0), [0, 32768, 0, -32768]);
+  assert.deepEqual(
+    [0, 2 ** 30, 2 ** 31, 3 * 2 ** 30].map(sinePhase).map((v) => v + 0),
+    [0, 32768, 0, -32768],
+  );
 });
 
 test("rotary steps and scales agree with binary64", () => {
@@ -166,7 +190,9 @@ test("rotary steps and scales agree with binary64", () => {
   for (const d of [2, 8, 48, 64, 128]) {
     const { mantissa, exponent } = attentionScale(d);
     assert.ok(mantissa >= 2 ** 15 && mantissa < 2 ** 16);
-    assert.ok(Math.abs((mantissa * 2 ** exponent) / ((65536 * Math.LOG2E) / Math.sqrt(d)) - 1) < 2 ** -16);
+    assert.ok(
+      Math.abs((mantissa * 2 ** exponent) / ((65536 * Math.LOG2E) / Math.sqrt(d)) - 1) < 2 ** -16,
+    );
   }
   const { mantissa, exponent } = temperatureScale(52429);
   assert.ok(Math.abs((mantissa * 2 ** exponent) / ((65536 * Math.LOG2E) / 52429) - 1) < 2 ** -23);
@@ -174,12 +200,17 @@ test("rotary steps and scales agree with binary64", () => {
 
 test("rms norm: accuracy, powers of two, zero rows", () => {
   fc.assert(
-    fc.property(fc.array(fc.integer({ min: -4000, max: 4000 }), { minLength: 1, maxLength: 40 }), (row) => {
-      const x = row.map((v) => Math.fround(v / 97));
-      const mean = x.reduce((sum, v) => sum + v * v, 0) / x.length + 2 ** -17;
-      const y = rmsNormRow(x, 2 ** -17);
-      y.forEach((v, i) => assert.ok(Math.abs(v - x[i]! / Math.sqrt(mean)) <= 3e-4 + 1e-4 * Math.abs(v)));
-    }),
+    fc.property(
+      fc.array(fc.integer({ min: -4000, max: 4000 }), { minLength: 1, maxLength: 40 }),
+      (row) => {
+        const x = row.map((v) => Math.fround(v / 97));
+        const mean = x.reduce((sum, v) => sum + v * v, 0) / x.length + 2 ** -17;
+        const y = rmsNormRow(x, 2 ** -17);
+        y.forEach((v, i) =>
+          assert.ok(Math.abs(v - x[i]! / Math.sqrt(mean)) <= 3e-4 + 1e-4 * Math.abs(v)),
+        );
+      },
+    ),
     parameters,
   );
   assert.deepEqual(rmsNormRow([0, 0], 0), [0, 0]);
@@ -206,10 +237,14 @@ test("threefry: the published vectors of Random123, and the keying", () => {
   assert.deepEqual(threefry([0, 0], [0, 0]), [0x6b200159, 0x99ba4efe]);
   const ones = 0xffff_ffff;
   assert.deepEqual(threefry([ones, ones], [ones, ones]), [0x1cb996fc, 0xbb002be7]);
-  assert.deepEqual(threefry([0x13198a2e, 0x03707344], [0x243f6a88, 0x85a308d3]), [0xc4923a9c, 0x483df7a0]);
+  assert.deepEqual(
+    threefry([0x13198a2e, 0x03707344], [0x243f6a88, 0x85a308d3]),
+    [0xc4923a9c, 0x483df7a0],
+  );
   const seen = new Set<bigint>();
   for (let position = 0; position < 50; position++) {
-    for (let sequence = 0; sequence < 4; sequence++) seen.add(randomU64({ seed: 5n, sequence, purpose: 1, position }));
+    for (let sequence = 0; sequence < 4; sequence++)
+      seen.add(randomU64({ seed: 5n, sequence, purpose: 1, position }));
   }
   assert.equal(seen.size, 200);
 });

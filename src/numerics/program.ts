@@ -41,7 +41,11 @@ function largestMagnitude(row: ArrayLike<number>): { mantissa: bigint; exponent:
 }
 
 /** Section 2. @throws AssertionError on a value that is not a finite f32 */
-export function quantizeRow(row: ArrayLike<number>, bits: number, floor: number = EXPONENT_MIN): BfpRow {
+export function quantizeRow(
+  row: ArrayLike<number>,
+  bits: number,
+  floor: number = EXPONENT_MIN,
+): BfpRow {
   assert(bits >= 8 && bits <= 24, "width out of range");
   const largest = largestMagnitude(row);
   const limit = (1n << BigInt(bits - 1)) - 1n;
@@ -103,7 +107,8 @@ export function rmsNormRow(row: ArrayLike<number>, epsilon: number): number[] {
   const sum = squares + floorScaled(n * eps.mantissa, eps.exponent - 2 * exponent);
   if (sum === 0n) return mantissas.map(() => 0);
   let j = -64;
-  const scaled = (): bigint => (j <= 0 ? floorDivide(sum << BigInt(-2 * j), n) : floorDivide(sum, n << BigInt(2 * j)));
+  const scaled = (): bigint =>
+    j <= 0 ? floorDivide(sum << BigInt(-2 * j), n) : floorDivide(sum, n << BigInt(2 * j));
   while (scaled() >= 1n << 24n) j++;
   const v = scaled();
   assert(v >= 1n << 22n, "the norm's sum is not normalised");
@@ -149,6 +154,7 @@ export function silu(x: number): number {
   const k = -(-t >> 16n);
   const u = BigInt(exp2Fraction(Number(-t & 65535n)));
   const e = u >> k;
-  if (mantissa >= 0n) return roundToF32(mantissa * floorDivide(1n << 31n, 32768n + e), exponent - 16);
+  if (mantissa >= 0n)
+    return roundToF32(mantissa * floorDivide(1n << 31n, 32768n + e), exponent - 16);
   return roundToF32(mantissa * floorDivide(u << 16n, 32768n + e), exponent - 16 - Number(k));
 }

@@ -16,7 +16,10 @@ export interface DrawIndex {
 }
 
 /** One block of two u32. */
-export function threefry(key: readonly [number, number], counter: readonly [number, number]): [number, number] {
+export function threefry(
+  key: readonly [number, number],
+  counter: readonly [number, number],
+): [number, number] {
   const keys = [key[0], key[1], (PARITY ^ key[0] ^ key[1]) >>> 0];
   let x = (counter[0] + key[0]) >>> 0;
   let y = (counter[1] + key[1]) >>> 0;
@@ -35,7 +38,10 @@ export function threefry(key: readonly [number, number], counter: readonly [numb
 /** 64 random bits. */
 export function randomU64(index: DrawIndex): bigint {
   const seed = BigInt.asUintN(64, index.seed);
-  const key = threefry([Number(seed & 0xffff_ffffn), Number(seed >> 32n)], [index.sequence, index.purpose]);
+  const key = threefry(
+    [Number(seed & 0xffff_ffffn), Number(seed >> 32n)],
+    [index.sequence, index.purpose],
+  );
   const [low, high] = threefry(key, [index.position, 0]);
   return (BigInt(high) << 32n) | BigInt(low);
 }

@@ -1,0 +1,116 @@
+// The shape of a Llama-type decoder and what a backend needs to run one: prepared weights in the
+// formats of docs/spec/01-numerics.md sections 2.1 and 10.
+
+import type { ActivationBits, Precision, WeightBits } from "./precision.ts";
+
+/** Sizes of a decoder; cost depends on these alone. */
+export interface DecoderShape {
+  readonly width: number;
+  readonly hidden: number;
+  readonly layers: number;
+  readonly heads: number;
+  readonly kvHeads: number;
+  readonly headSize: number;
+  readonly vocabulary: number;
+  /** Positions that a sequence may have. */
+  readonly context: number;
+}
+
+/** Limits of op table version 1; what exceeds them is refused when a model is loaded. */
+export const DECODER_LIMITS: Readonly<DecoderShape> = {
+  width: 16384,
+  hidden: 65536,
+  layers: 256,
+  heads: 256,
+  kvHeads: 256,
+  headSize: 128,
+  vocabulary: 2 ** 20,
+  context: 2048,
+};
+
+/** Weights `[outputs, inputs]` on the grid of each output: `mantissa * scale * 2^exponent`. */
+export interface PackedMatrix {
+  readonly outputs: number;
+  readonly inputs: number;
+  readonly bits: WeightBits;
+  /** Row-major `[outputs, inputs]`; Int8Array for 8 bits, Int16Array for 14. */
+  readonly mantissas: Int8Array | Int16Array;
+  /** 128..255, one per output. */
+  readonly scales: Uint8Array;
+  /** One per output. */
+  readonly exponents: Int16Array;
+}
+
+/** One layer's prepared weights. */
+export interface DecoderLayer {
+  readonly attentionGain: Float32Array;
+  readonly query: PackedMatrix;
+  readonly key: PackedMatrix;
+  readonly value: PackedMatrix;
+  readonly attentionOutput: PackedMatrix;
+  readonly feedForwardGain: Float32Array;
+  readonly gate: PackedMatrix;
+  readonly up: PackedMatrix;
+  readonly down: PackedMatrix;
+}
+
+/** All that a decoder computes with. Immutable. */
+export interface DecoderWeights {
+  readonly shape: DecoderShape;
+  readonly precision: Precision;
+  readonly activationBits: ActivationBits;
+  /** f32 `[vocabulary, width]`. */
+  readonly embedding: Float32Array;
+  readonly layers: readonly DecoderLayer[];
+  readonly finalGain: Float32Array;
+  readonly classifier: PackedMatrix;
+  /** The norms' epsilon, an f32. */
+  readonly epsilon: number;
+  /** Phase per position of each pair, in 2^-32 turns. */
+  readonly rotarySteps: Uint32Array;
+  /** Whether rotary pairs are neighbours (2i, 2i+1) or half a head apart. */
+  readonly rotaryInterleaved: boolean;
+}
+
+const LAYER_OPS = [
+  "attention-norm",
+  "attention-gain",
+  "query",
+  "key",
+  "value",
+  "rotary-query",
+  "rotary-key",
+  "attention",
+  "attention-output",
+  "attention-residual",
+  "feed-forward-norm",
+  "feed-forward-gain",
+  "gate",
+  "up",
+  "silu",
+  "product",
+  "down",
+  "feed-forward-residual",
+] as const;
+const FINAL_OPS = ["final-norm", "final-gain", "logits"] as const;
+
+export type LayerOp = (typeof LAYER_OPS)[number];
+export type FinalOp = (typeof FINAL_OPS)[number];
+
+/** Canonical index of an op within a layer, section 10. */
+export function layerOpIndex(layer: number, op: LayerOp): number {
+  return 1 + layer * LAYER_OPS.length + LAYER_OPS.indexOf(op);
+}
+
+/** Canonical index of an op after the layers, section 10. */
+export function finalOpIndex(layers: number, op: FinalOp): number {
+  return 1 + layers * LAYER_OPS.length + FINAL_OPS.indexOf(op);
+}
+
+/** The name of an op index, as it appears in errors: `embed`, `layer 3 gate`, `logits`. */
+export function describeOp(layers: number, index: number): string {
+  if (index === 0) return "embed";
+  const layer = Math.floor((index - 1) / LAYER_OPS.length);
+  if (layer < layers) return `layer ${layer} ${LAYER_OPS[(index - 1) % LAYER_OPS.length]!}`;
+  return FINAL_OPS[index - 1 - layers * LAYER_OPS.length] ?? "unknown";
+}

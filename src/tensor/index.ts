@@ -1,0 +1,7 @@
+// Precisions, decoder shapes, op calls, static cost, and the contract of backends.
+export * from "./backend-contract.ts";
+export * from "./cost.ts";
+export * from "./decoder-shape.ts";
+export * from "./error.ts";
+export * from "./op-check.ts";
+export * from "./precision.ts";

@@ -1,0 +1,117 @@
+// Shape checks of op calls, shared by all backends: a backend may trust what has passed here.
+
+import type { BfpRows, OpCall } from "./backend-contract.ts";
+import type { PackedMatrix } from "./decoder-shape.ts";
+import { DECODER_LIMITS } from "./decoder-shape.ts";
+import { TensorError } from "./error.ts";
+import { ATTENTION_BITS, mantissaMax } from "./precision.ts";
+
+const COLUMNS_MAX = 65536;
+
+/** The number of rows of a call. @throws TensorError `tensor/shape-mismatch`, `tensor/limit` */
+export function checkOpCall(call: OpCall): number {
+  switch (call.op) {
+    case "quantize":
+      limit("bits", call.bits, 16);
+      require(call.op, call.bits >= 8, "bits below 8");
+      return rowsOf(call.op, call.x, call.columns);
+    case "matmul":
+      return checkMatmul(call.left, call.leftBits, call.weights);
+    case "add":
+    case "multiply":
+      require(call.op, call.left.length === call.right.length, "operands differ in length");
+      return rowsOf(call.op, call.left, call.columns);
+    case "embed": {
+      const entries = rowsOf(call.op, call.table, call.columns);
+      require(call.op, call.tokens.every((token) => token < entries), "token out of range");
+      return call.tokens.length;
+    }
+    case "rms-norm":
+      require(call.op, isEpsilon(call.epsilon), "epsilon is not an f32 in 0..1");
+      return rowsOf(call.op, call.x, call.columns);
+    case "argmax":
+    case "silu":
+      return rowsOf(call.op, call.x, call.columns);
+    case "rotary": {
+      checkHeadSize(call.op, call.headSize);
+      require(call.op, call.steps.length * 2 === call.headSize, "one step per pair expected");
+      const rows = rowsOf(call.op, call.x, call.heads * call.headSize);
+      require(call.op, rows === call.positions.length, "one position per row expected");
+      return rows;
+    }
+    case "attention":
+      return checkAttention(call);
+  }
+}
+
+/** Whether a number can be the epsilon of a norm. */
+export function isEpsilon(value: number): boolean {
+  return Math.fround(value) === value && value >= 0 && value <= 1 && !Object.is(value, -0);
+}
+
+function checkMatmul(left: BfpRows, leftBits: number, weights: PackedMatrix): number {
+  limit("left bits", leftBits, 14);
+  limit("contraction", weights.inputs, COLUMNS_MAX);
+  require("matmul", weights.inputs >= 1 &&
+    left.columns === weights.inputs, "contraction lengths differ");
+  checkBfp("matmul", left, leftBits);
+  checkPackedMatrix(weights);
+  return left.exponents.length;
+}
+
+/** @throws TensorError if the parts of a packed matrix do not fit together */
+export function checkPackedMatrix(weights: PackedMatrix): void {
+  require("matmul", weights.mantissas.length ===
+    weights.outputs * weights.inputs, "mantissas missing");
+  require("matmul", weights.mantissas instanceof
+    (weights.bits === 8 ? Int8Array : Int16Array), "mantissa type");
+  require("matmul", weights.scales.length === weights.outputs, "one scale per output expected");
+  require("matmul", weights.exponents.length ===
+    weights.outputs, "one exponent per output expected");
+}
+
+function checkAttention(call: OpCall & { op: "attention" }): number {
+  checkHeadSize(call.op, call.headSize);
+  require(call.op, call.kvHeads >= 1 &&
+    call.heads % call.kvHeads === 0, "heads do not divide into groups");
+  const positions = call.keys.exponents.length / call.kvHeads;
+  require(call.op, Number.isInteger(positions) && positions >= 1, "positions missing");
+  limit("positions", positions, DECODER_LIMITS.context);
+  require(call.op, call.queries.exponents.length === call.heads, "one query row per head expected");
+  require(call.op, call.values.exponents.length ===
+    call.keys.exponents.length, "keys and values differ");
+  for (const rows of [call.queries, call.keys, call.values]) {
+    require(call.op, rows.columns === call.headSize, "rows are not head slices");
+    checkBfp(call.op, rows, ATTENTION_BITS);
+  }
+  return 1;
+}
+
+function checkBfp(op: string, rows: BfpRows, bits: number): void {
+  require(op, rows.mantissas.length ===
+    rows.exponents.length * rows.columns, "mantissas and exponents differ");
+  const max = mantissaMax(bits);
+  require(op, rows.mantissas.every((m) => m >= -max && m <= max), "mantissa out of range");
+  require(op, rows.exponents.every((e) => e >= -149 && e <= 122), "exponent out of range");
+}
+
+function checkHeadSize(op: string, headSize: number): void {
+  limit("head size", headSize, DECODER_LIMITS.headSize);
+  require(op, headSize >= 2 && headSize % 2 === 0, "head size is not even");
+}
+
+function rowsOf(op: string, x: Float32Array, columns: number): number {
+  limit("columns", columns, 2 ** 20);
+  require(op, Number.isInteger(columns) &&
+    columns >= 1 &&
+    x.length % columns === 0, "rows are not whole");
+  return x.length / columns;
+}
+
+function require(op: string, condition: boolean, what: string): void {
+  if (!condition) throw new TensorError({ code: "tensor/shape-mismatch", op, what });
+}
+
+function limit(what: string, actual: number, max: number): void {
+  if (actual > max) throw new TensorError({ code: "tensor/limit", what, limit: max, actual });
+}

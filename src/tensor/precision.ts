@@ -1,0 +1,36 @@
+// The fixed widths of docs/spec/01-numerics.md sections 3 and 8: static per tensor, so a price never
+// depends on data.
+
+/** Widths of weights (`w`) and activations (`a`) in matmul. */
+export type Precision = "w8a8" | "w8a14" | "w14a14";
+
+export const PRECISIONS: readonly Precision[] = ["w8a8", "w8a14", "w14a14"];
+export const PRECISION_DEFAULT: Precision = "w8a14";
+
+/** Width of a weight mantissa. */
+export type WeightBits = 8 | 14;
+/** Width of an activation mantissa. */
+export type ActivationBits = 8 | 14;
+
+/** Width of Q and of cached K and V. */
+export const ATTENTION_BITS = 13;
+/** Width of the grids of norms and of rotary embedding. */
+export const GRID_BITS = 16;
+
+export function weightBitsOf(precision: Precision): WeightBits {
+  return precision === "w14a14" ? 14 : 8;
+}
+
+export function activationBitsOf(precision: Precision): ActivationBits {
+  return precision === "w8a8" ? 8 : 14;
+}
+
+/** The largest mantissa of a width. */
+export function mantissaMax(bits: number): number {
+  return 2 ** (bits - 1) - 1;
+}
+
+/** How many products an i32 accumulator takes before it must spill, by the overflow proof of section 3. */
+export function productsBeforeSpill(leftBits: number, rightBits: number): number {
+  return Math.floor((2 ** 31 - 1) / (mantissaMax(leftBits) * mantissaMax(rightBits)));
+}
