@@ -1,0 +1,395 @@
+// Second pass over a function body: writes it again with gas and stack accounting, write barriers
+// and canonical NaNs. Spec: docs/spec/06-canister-runtime.md section 3.
+import { present } from "gyrotron/base";
+import type { Body } from "./decode-body.ts";
+import { Flag } from "./decode-body.ts";
+import { FunctionEmitter, type Runtime } from "./function-emitter.ts";
+import {
+  type FunctionType,
+  VALUE_TYPE_BYTES,
+  valueTypeFromByte,
+  type WasmModule,
+} from "./module.ts";
+import {
+  MAKES_SHAPE,
+  Op,
+  PREFIX_FC,
+  Shape,
+  STORE_BYTES,
+  STORE_TYPE,
+  WEIGHT_32,
+  WEIGHT_64,
+} from "./opcodes.ts";
+
+/** Stack bytes charged for a call, besides its locals and operands. */
+export const FRAME_BYTES = 128;
+/** Stack bytes charged for each parameter, local and operand. */
+export const SLOT_BYTES = 16;
+/** A function that calls no other defined function is charged no stack up to this many bytes. */
+export const LEAF_BYTES_FREE = 1024;
+/** Dynamic charges of 64-bit counts stop here; larger counts are out of bounds anyway. */
+const COUNT_MAX = 2 ** 34;
+
+export interface InstrumentedBody {
+  readonly bytes: Uint8Array;
+  readonly hints: readonly number[];
+}
+
+export interface BodyContext {
+  readonly module: WasmModule;
+  readonly runtime: Runtime;
+  /** Index in the new module of a function type, added if need be. */
+  readonly typeIndexOf: (type: FunctionType) => number;
+}
+
+/** The instrumented form of a decoded body of type `type`. */
+export function instrumentBody(
+  context: BodyContext,
+  type: FunctionType,
+  body: Body,
+): InstrumentedBody {
+  return new BodyInstrumenter(context, type, body).run();
+}
+
+class BodyInstrumenter {
+  readonly #context: BodyContext;
+  readonly #runtime: Runtime;
+  readonly #type: FunctionType;
+  readonly #body: Body;
+  readonly #emit: FunctionEmitter;
+  readonly #weights: Uint16Array;
+  /** Index of the instruction that opened each block. */
+  readonly #openers: number[] = [];
+  readonly #stackBytes: number;
+  /** Weight of the straight line so far that is not yet charged. */
+  #pending = 0;
+
+  constructor(context: BodyContext, type: FunctionType, body: Body) {
+    this.#context = context;
+    this.#runtime = context.runtime;
+    this.#type = type;
+    this.#body = body;
+    this.#emit = new FunctionEmitter(context.runtime, body.localTypes, type.params.length);
+    this.#weights = context.runtime.address === "i32" ? WEIGHT_32 : WEIGHT_64;
+    this.#stackBytes = FRAME_BYTES + SLOT_BYTES * (body.localTypes.length + body.heightMax);
+  }
+
+  run(): InstrumentedBody {
+    this.#enter();
+    if (this.#body.returns) this.#openWrapper();
+    for (let at = 0; at < this.#body.count; at++) {
+      const op = this.#body.ops[at]!;
+      this.#pending += this.#weights[op]!;
+      this.#instruction(op, at);
+    }
+    return this.#emit.finish();
+  }
+
+  #enter(): void {
+    const emit = this.#emit;
+    if (this.#body.calls || this.#stackBytes > LEAF_BYTES_FREE) {
+      emit.opIndex(Op.GLOBAL_GET, this.#runtime.stackGlobal);
+      emit.i32(this.#stackBytes);
+      emit.op(Op.I32_SUB);
+      emit.tee(this.#stackLocal);
+      emit.i32(0);
+      emit.op(Op.I32_LT_S);
+      emit.ifUnlikely();
+      emit.opIndex(Op.CALL, this.#runtime.stackOverflow);
+      emit.end();
+    }
+    emit.reloadGas();
+    // Without calls and loops a function ends soon, and its caller checks next.
+    if (this.#body.calls) emit.checkGas();
+  }
+
+  /** A block in place of the function's own label, so that all exits meet before the last spill. */
+  #openWrapper(): void {
+    const { results } = this.#type;
+    this.#emit.op(Op.BLOCK);
+    if (results.length === 0) this.#emit.code.u8(0x40);
+    else if (results.length === 1) this.#emit.code.u8(VALUE_TYPE_BYTES[results[0]!]);
+    else this.#emit.code.signed(this.#context.typeIndexOf({ params: [], results }));
+  }
+
+  get #stackLocal(): number {
+    return this.#emit.temporary("i32", "stack");
+  }
+
+  #instruction(op: number, at: number): void {
+    switch (op) {
+      case Op.BLOCK:
+        this.#openers.push(at);
+        return this.#copy(at);
+      case Op.LOOP:
+        this.#openers.push(at);
+        this.#flush();
+        this.#copy(at);
+        return this.#emit.checkGas();
+      case Op.IF:
+        this.#openers.push(at);
+        this.#flush();
+        return this.#copy(at);
+      case Op.BR:
+      case Op.BR_IF:
+      case Op.BR_TABLE:
+      case Op.ELSE:
+        this.#flush();
+        return this.#copy(at);
+      case Op.END:
+        return this.#end(at);
+      case Op.RETURN:
+        this.#flush();
+        return this.#emit.opIndex(Op.BR, this.#openers.length);
+      case Op.UNREACHABLE:
+        this.#spill();
+        return this.#copy(at);
+      case Op.CALL:
+      case Op.CALL_INDIRECT:
+      case Op.RETURN_CALL:
+      case Op.RETURN_CALL_INDIRECT:
+        return this.#call(op, at);
+      case Op.REF_FUNC:
+        return this.#emit.opIndex(op, this.#functionIndex(this.#body.a[at]!));
+      case Op.MEMORY_SIZE:
+        return this.#emit.opIndex(Op.GLOBAL_GET, this.#runtime.pagesGlobal);
+      case Op.MEMORY_GROW:
+        this.#spill();
+        this.#emit.opIndex(Op.CALL, this.#runtime.grow);
+        return this.#emit.reloadGas();
+      default:
+        return this.#plain(op, at);
+    }
+  }
+
+  #plain(op: number, at: number): void {
+    if (STORE_BYTES[op]! > 0) return this.#store(op, at);
+    if (op >= Op.MEMORY_INIT && op <= Op.TABLE_FILL) return this.#bulk(op, at);
+    this.#copy(at);
+    if ((this.#body.flags[at]! & Flag.CANONICALISE) !== 0) this.#canonicalise(MAKES_SHAPE[op]!);
+  }
+
+  #copy(at: number): void {
+    this.#emit.code.slice(this.#context.module.bytes, this.#body.starts[at]!, this.#body.ends[at]!);
+  }
+
+  #flush(): void {
+    this.#emit.charge(this.#pending);
+    this.#pending = 0;
+  }
+
+  /** Charges the straight line and writes what is left to the global. */
+  #spill(): void {
+    this.#emit.spillGas(this.#pending);
+    this.#pending = 0;
+  }
+
+  #end(at: number): void {
+    const opener = this.#openers.pop();
+    if (opener !== undefined) {
+      const op = this.#body.ops[opener]!;
+      const joins =
+        op === Op.IF || (op === Op.BLOCK && (this.#body.flags[opener]! & Flag.TARGETED) !== 0);
+      if (joins) this.#flush();
+      return this.#copy(at);
+    }
+    if (this.#body.returns) {
+      this.#flush();
+      this.#emit.end();
+    }
+    this.#spill();
+  }
+
+  #functionIndex(index: number): number {
+    return index < this.#runtime.importCount ? index : index + this.#runtime.functionShift;
+  }
+
+  #call(op: number, at: number): void {
+    const emit = this.#emit;
+    const indirect = op === Op.CALL_INDIRECT || op === Op.RETURN_CALL_INDIRECT;
+    const tail = op === Op.RETURN_CALL || op === Op.RETURN_CALL_INDIRECT;
+    const index = this.#body.a[at]!;
+    this.#spill();
+    if (indirect || index >= this.#runtime.importCount) {
+      emit.get(this.#stackLocal);
+      if (tail) {
+        // The frame goes away before the call: give its charge back.
+        emit.i32(this.#stackBytes);
+        emit.op(Op.I32_ADD);
+      }
+      emit.opIndex(Op.GLOBAL_SET, this.#runtime.stackGlobal);
+    }
+    if (indirect) this.#copy(at);
+    else emit.opIndex(op, this.#functionIndex(index));
+    if (!tail) emit.reloadGas();
+  }
+
+  /** The write barrier, then the store. */
+  #store(op: number, at: number): void {
+    const emit = this.#emit;
+    const bytes = STORE_BYTES[op]!;
+    const value = emit.temporary(present(valueTypeFromByte(STORE_TYPE[op]!)), "stored");
+    const base = emit.temporary(this.#runtime.address, "base");
+    const offset = this.#body.a[at]!;
+    const first = offset === 0 ? base : emit.temporary(this.#runtime.address, "first");
+    emit.set(value);
+    emit.tee(base);
+    if (offset > 0) {
+      emit.addressConst(offset);
+      emit.addressOp(Op.I32_ADD, Op.I64_ADD);
+      emit.tee(first);
+    }
+    emit.pageOfAddress();
+    emit.loadDirty();
+    this.#requireDirty(first, bytes, this.#body.b[at]!);
+    emit.ifUnlikely();
+    emit.spillGas();
+    emit.get(first);
+    emit.i32(bytes);
+    emit.opIndex(Op.CALL, this.#runtime.guard);
+    emit.reloadGas();
+    emit.end();
+    emit.get(base);
+    emit.get(value);
+    this.#copy(at);
+  }
+
+  /** With the first page's map byte on the stack: whether the slow path must look. */
+  #requireDirty(first: number, bytes: number, alignment: number): void {
+    const emit = this.#emit;
+    if (bytes === 1) return emit.op(Op.I32_EQZ);
+    emit.get(first);
+    if (2 ** alignment === bytes) {
+      // An aligned store touches one page: byte 1 and remainder 0, else the slow path.
+      if (this.#runtime.address === "i64") emit.op(Op.I32_WRAP_I64);
+      emit.i32(bytes - 1);
+      emit.op(Op.I32_AND, Op.I32_LE_U);
+      return;
+    }
+    emit.addressConst(bytes - 1);
+    emit.addressOp(Op.I32_ADD, Op.I64_ADD);
+    emit.pageOfAddress();
+    emit.loadDirty();
+    emit.op(Op.I32_AND, Op.I32_EQZ);
+  }
+
+  /** Bulk operations are charged by length; those that write the heap mark their range first. */
+  #bulk(op: number, at: number): void {
+    const emit = this.#emit;
+    const { address } = this.#runtime;
+    if (op === Op.DATA_DROP || op === Op.ELEM_DROP || op === PREFIX_FC + 16) return this.#copy(at);
+    this.#flush();
+    const countType = this.#countType(op, at);
+    const count = emit.temporary(countType, "count");
+    if (op < Op.MEMORY_INIT || op > Op.MEMORY_FILL) {
+      emit.tee(count);
+      this.#chargeCount(count, countType);
+      return this.#copy(at);
+    }
+    const second = emit.temporary(op === Op.MEMORY_COPY ? address : "i32", "second");
+    const base = emit.temporary(address, "base");
+    emit.set(count);
+    emit.set(second);
+    emit.set(base);
+    this.#chargeCount(count, countType);
+    emit.get(count);
+    emit.op(countType === "i32" ? Op.I32_EQZ : Op.I64_EQZ, Op.I32_EQZ);
+    emit.code.bytes(Op.IF, 0x40);
+    emit.spillGas();
+    emit.get(base);
+    emit.get(count);
+    if (countType !== address) emit.op(Op.I64_EXTEND_I32_U);
+    emit.opIndex(Op.CALL, this.#runtime.markRange);
+    emit.reloadGas();
+    emit.end();
+    emit.get(base);
+    emit.get(second);
+    emit.get(count);
+    this.#copy(at);
+  }
+
+  #countType(op: number, at: number): "i32" | "i64" {
+    const { tables } = this.#context.module;
+    const tableType = (index: number): "i32" | "i64" => present(tables[index]).addressType;
+    switch (op) {
+      case Op.MEMORY_COPY:
+      case Op.MEMORY_FILL:
+        return this.#runtime.address;
+      case Op.TABLE_GROW:
+      case Op.TABLE_FILL:
+        return tableType(this.#body.a[at]!);
+      case Op.TABLE_COPY:
+        return tableType(this.#body.a[at]!) === "i64" ? tableType(this.#body.b[at]!) : "i32";
+      default:
+        return "i32";
+    }
+  }
+
+  #chargeCount(count: number, type: "i32" | "i64"): void {
+    const emit = this.#emit;
+    emit.get(emit.gas);
+    emit.get(count);
+    if (type === "i32") emit.op(Op.I64_EXTEND_I32_U);
+    else {
+      emit.i64(COUNT_MAX);
+      emit.get(count);
+      emit.i64(COUNT_MAX);
+      emit.op(Op.I64_LT_U, Op.SELECT);
+    }
+    emit.op(Op.I64_SUB);
+    emit.set(emit.gas);
+    emit.checkGas();
+  }
+
+  /** With a float result on the stack: replaces any NaN by the canonical one. */
+  #canonicalise(shape: number): void {
+    const emit = this.#emit;
+    const { type, notEqual, vector } = present(CANONICAL[shape]);
+    const value = emit.temporary(type, "float");
+    emit.tee(value);
+    emit.get(value);
+    emit.op(notEqual);
+    if (vector) {
+      emit.tee(emit.temporary("v128", "lanes"));
+      emit.op(Op.V128_ANY_TRUE);
+    }
+    emit.ifUnlikely();
+    if (vector) {
+      emit.op(Op.V128_CONST);
+      emit.code.raw(CANONICAL_BYTES[shape]!);
+      emit.get(value);
+      emit.get(emit.temporary("v128", "lanes"));
+      emit.op(Op.V128_BITSELECT);
+    } else {
+      emit.op(shape === Shape.F32 ? Op.F32_CONST : Op.F64_CONST);
+      emit.code.raw(CANONICAL_BYTES[shape]!);
+    }
+    emit.set(value);
+    emit.end();
+    emit.get(value);
+  }
+}
+
+interface Canonical {
+  readonly type: "f32" | "f64" | "v128";
+  readonly notEqual: number;
+  readonly vector: boolean;
+}
+
+const CANONICAL: readonly (Canonical | undefined)[] = [
+  undefined,
+  { type: "f32", notEqual: Op.F32_NE, vector: false },
+  { type: "f64", notEqual: Op.F64_NE, vector: false },
+  { type: "v128", notEqual: Op.F32X4_NE, vector: true },
+  { type: "v128", notEqual: Op.F64X2_NE, vector: true },
+];
+
+const F32_NAN = [0, 0, 0xc0, 0x7f];
+const F64_NAN = [0, 0, 0, 0, 0, 0, 0xf8, 0x7f];
+const CANONICAL_BYTES: readonly Uint8Array[] = [
+  [],
+  F32_NAN,
+  F64_NAN,
+  [...F32_NAN, ...F32_NAN, ...F32_NAN, ...F32_NAN],
+  [...F64_NAN, ...F64_NAN],
+].map((bytes) => Uint8Array.from(bytes));

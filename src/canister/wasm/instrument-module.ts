@@ -1,0 +1,407 @@
+// Assembles the instrumented module: imports of the runtime, rewritten code, and the functions that
+// save and restore globals, call back through the table and guard stores.
+// Spec: docs/spec/06-canister-runtime.md sections 2 and 3.
+import { writeConstant } from "./constant.ts";
+import { Body, decodeBody } from "./decode-body.ts";
+import { FunctionEmitter, type Runtime } from "./function-emitter.ts";
+import { type BodyContext, type InstrumentedBody, instrumentBody } from "./instrument-body.ts";
+import {
+  addressTypeOf,
+  type ElementSegment,
+  type FunctionType,
+  type Global,
+  type Limits,
+  type ValueType,
+  VALUE_TYPE_BYTES,
+  type WasmModule,
+} from "./module.ts";
+import { writeNameSection } from "./name-section.ts";
+import { Op, PREFIX_FD } from "./opcodes.ts";
+import { WasmWriter } from "./writer.ts";
+
+/** Module name of the host's own imports. */
+export const RUNTIME_MODULE = "gyrotron";
+/** Pages of the side memory: global slots, then the dirty map of 6 GiB. */
+export const SIDE_PAGES_MIN = 26;
+/** Bytes of the side memory for each mutable global. */
+export const GLOBAL_SLOT_BYTES = 16;
+
+export interface Instrumented {
+  readonly code: Uint8Array;
+  readonly instructionCount: number;
+  readonly mutatesInstance: boolean;
+}
+
+/** The instrumented form of a module that passed validation. */
+export function instrumentModule(module: WasmModule): Instrumented {
+  return new ModuleInstrumenter(module).run();
+}
+
+interface AddedFunction {
+  readonly exportName: string | undefined;
+  readonly type: FunctionType;
+  readonly write: (emit: FunctionEmitter) => void;
+}
+
+class ModuleInstrumenter {
+  readonly #module: WasmModule;
+  readonly #types: FunctionType[];
+  readonly #typeKeys: Map<string, number> = new Map();
+  readonly #runtime: Runtime;
+  readonly #imports: readonly { name: string; type: FunctionType }[];
+  readonly #added: readonly AddedFunction[];
+  readonly #output: WasmWriter = new WasmWriter();
+  readonly #references: Set<number> = new Set();
+
+  constructor(module: WasmModule) {
+    this.#module = module;
+    this.#types = [...module.types];
+    const address = addressTypeOf(module);
+    this.#imports = [
+      { name: "refill", type: { params: ["i64"], results: ["i64"] } },
+      { name: "mark", type: { params: ["i32", "i32"], results: [] } },
+      { name: "mark_range", type: { params: [address, address], results: [] } },
+      { name: "grow", type: { params: [address], results: [address] } },
+      { name: "stack_overflow", type: { params: [], results: [] } },
+    ];
+    const imported = module.imports.length;
+    this.#runtime = {
+      address,
+      importCount: imported,
+      functionShift: this.#imports.length,
+      gasGlobal: module.globals.length,
+      stackGlobal: module.globals.length + 1,
+      pagesGlobal: module.globals.length + 2,
+      refill: imported,
+      mark: imported + 1,
+      markRange: imported + 2,
+      grow: imported + 3,
+      stackOverflow: imported + 4,
+      guard: imported + this.#imports.length + module.functions.length,
+    };
+    this.#added = this.#addedFunctions();
+  }
+
+  run(): Instrumented {
+    const module = this.#module;
+    const body = new Body();
+    const bodies: InstrumentedBody[] = [];
+    let instructionCount = 0;
+    let mutatesInstance = false;
+    const context: BodyContext = {
+      module,
+      runtime: this.#runtime,
+      typeIndexOf: (type) => this.#typeIndexOf(type),
+    };
+    for (let i = 0; i < module.functions.length; i++) {
+      decodeBody(module, i, body);
+      instructionCount += body.instructionCount;
+      mutatesInstance ||= body.mutatesInstance;
+      for (const index of body.references) this.#references.add(index);
+      bodies.push(instrumentBody(context, module.types[module.functions[i]!]!, body));
+    }
+    for (const added of this.#added) {
+      const emit = new FunctionEmitter(this.#runtime, added.type.params, added.type.params.length);
+      added.write(emit);
+      bodies.push(emit.finish());
+    }
+    this.#write(bodies);
+    return { code: this.#output.finish(), instructionCount, mutatesInstance };
+  }
+
+  #write(bodies: readonly InstrumentedBody[]): void {
+    const output = this.#output;
+    output.bytes(0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00);
+    // Further types may be registered while these sections are written, so types come last here.
+    const imports = this.#importSection();
+    const functions = this.#functionSection();
+    output.section(1, this.#typeSection());
+    output.section(2, imports);
+    output.section(3, functions);
+    output.section(4, this.#tableSection());
+    output.section(6, this.#globalSection());
+    output.section(7, this.#exportSection());
+    output.section(9, this.#elementSection());
+    output.section(12, this.#dataCountSection());
+    output.section(0, this.#hintSection(bodies));
+    output.section(10, codeSection(bodies));
+    output.section(11, this.#dataSection());
+    output.section(0, writeNameSection(this.#module, this.#mapFunction));
+  }
+
+  readonly #mapFunction = (index: number): number =>
+    index < this.#runtime.importCount ? index : index + this.#runtime.functionShift;
+
+  #typeIndexOf(type: FunctionType): number {
+    const key = `${type.params.join()}:${type.results.join()}`;
+    const found = this.#typeKeys.get(key);
+    if (found !== undefined) return found;
+    this.#types.push(type);
+    this.#typeKeys.set(key, this.#types.length - 1);
+    return this.#types.length - 1;
+  }
+
+  #typeSection(): WasmWriter {
+    return vector(this.#types, (writer, type) => {
+      writer.u8(0x60);
+      writeTypes(writer, type.params);
+      writeTypes(writer, type.results);
+    });
+  }
+
+  #importSection(): WasmWriter {
+    const writer = new WasmWriter();
+    writer.u32(this.#module.imports.length + this.#imports.length + 2);
+    for (const { module, name, typeIndex } of this.#module.imports) {
+      writeImport(writer, module, name, 0);
+      writer.u32(typeIndex);
+    }
+    writeImport(writer, RUNTIME_MODULE, "heap", 2);
+    writer.bytes(this.#runtime.address === "i32" ? 0 : 4, 0);
+    writeImport(writer, RUNTIME_MODULE, "side", 2);
+    writer.bytes(0, SIDE_PAGES_MIN);
+    for (const { name, type } of this.#imports) {
+      writeImport(writer, RUNTIME_MODULE, name, 0);
+      writer.u32(this.#typeIndexOf(type));
+    }
+    return writer;
+  }
+
+  #functionSection(): WasmWriter {
+    const added = this.#added.map(({ type }) => this.#typeIndexOf(type));
+    return vector([...this.#module.functions, ...added], (writer, index) => writer.u32(index));
+  }
+
+  #tableSection(): WasmWriter {
+    return vector(this.#module.tables, (writer, table) => {
+      writer.u8(VALUE_TYPE_BYTES[table.element]);
+      writeLimits(writer, table);
+    });
+  }
+
+  #globalSection(): WasmWriter {
+    const added: Global[] = [
+      { type: "i64", mutable: true, value: { kind: "i64", bits: 0n } },
+      { type: "i32", mutable: true, value: { kind: "i32", bits: 0n } },
+      {
+        type: this.#runtime.address,
+        mutable: true,
+        value: { kind: this.#runtime.address, bits: 0n },
+      },
+    ];
+    return vector([...this.#module.globals, ...added], (writer, global) => {
+      writer.bytes(VALUE_TYPE_BYTES[global.type], global.mutable ? 1 : 0);
+      writeConstant(writer, global.value, this.#mapFunction);
+    });
+  }
+
+  #exportSection(): WasmWriter {
+    const items: { name: string; kind: number; index: number }[] = [];
+    for (const { name, kind, index } of this.#module.exports) {
+      if (kind !== "function" || !name.startsWith("canister_")) continue;
+      items.push({ name, kind: 0, index: this.#mapFunction(index) });
+    }
+    const { gasGlobal, stackGlobal, pagesGlobal, guard } = this.#runtime;
+    items.push({ name: "gyrotron:gas", kind: 3, index: gasGlobal });
+    items.push({ name: "gyrotron:stack", kind: 3, index: stackGlobal });
+    items.push({ name: "gyrotron:pages", kind: 3, index: pagesGlobal });
+    this.#added.forEach(({ exportName }, i) => {
+      if (exportName !== undefined) items.push({ name: exportName, kind: 0, index: guard + i });
+    });
+    const { start } = this.#module;
+    if (start !== undefined)
+      items.push({ name: "gyrotron:start", kind: 0, index: this.#mapFunction(start) });
+    return vector(items, (writer, item) => {
+      writer.name(item.name);
+      writer.u8(item.kind);
+      writer.u32(item.index);
+    });
+  }
+
+  #elementSection(): WasmWriter {
+    const segments = [...this.#module.elements];
+    if (this.#references.size > 0) {
+      // An export that is dropped may have been what allowed `ref.func` of its function.
+      const items = [...this.#references].map((index) => ({ kind: "function", index }) as const);
+      segments.push({
+        mode: "declarative",
+        table: 0,
+        offset: undefined,
+        element: "funcref",
+        items,
+      });
+    }
+    return vector(segments, (writer, segment) => this.#writeElement(writer, segment));
+  }
+
+  /** Always in the general form: explicit table, items as expressions. */
+  #writeElement(writer: WasmWriter, segment: ElementSegment): void {
+    const flags = { active: 6, passive: 5, declarative: 7 };
+    writer.u32(flags[segment.mode]);
+    if (segment.offset !== undefined) {
+      writer.u32(segment.table);
+      writeConstant(writer, segment.offset, this.#mapFunction);
+    }
+    writer.u8(VALUE_TYPE_BYTES[segment.element]);
+    writer.u32(segment.items.length);
+    for (const item of segment.items) writeConstant(writer, item, this.#mapFunction);
+  }
+
+  #dataCountSection(): WasmWriter {
+    const writer = new WasmWriter();
+    if (this.#module.dataCount !== undefined) writer.u32(this.#module.dataCount);
+    return writer;
+  }
+
+  /** Active segments become empty passive ones: the host applies them, and indices stay valid. */
+  #dataSection(): WasmWriter {
+    return vector(this.#module.data, (writer, { offset, bytes }) => {
+      writer.u8(1);
+      writer.u32(offset === undefined ? bytes.length : 0);
+      if (offset === undefined) writer.raw(bytes);
+    });
+  }
+
+  #hintSection(bodies: readonly InstrumentedBody[]): WasmWriter {
+    const first = this.#module.imports.length + this.#imports.length;
+    const hinted = bodies.flatMap(({ hints }, i) =>
+      hints.length > 0 ? [{ index: first + i, hints }] : [],
+    );
+    const writer = new WasmWriter();
+    writer.name("metadata.code.branch_hint");
+    writer.u32(hinted.length);
+    for (const { index, hints } of hinted) {
+      writer.u32(index);
+      writer.u32(hints.length);
+      for (const offset of hints) {
+        writer.u32(offset);
+        writer.bytes(1, 0);
+      }
+    }
+    return writer;
+  }
+
+  #addedFunctions(): AddedFunction[] {
+    const { address } = this.#runtime;
+    const nothing: FunctionType = { params: [], results: [] };
+    const added: AddedFunction[] = [
+      {
+        exportName: undefined,
+        type: { params: [address, "i32"], results: [] },
+        write: (emit) => this.#writeGuard(emit),
+      },
+      {
+        exportName: "gyrotron:save",
+        type: nothing,
+        write: (emit) => this.#writeTransfer(emit, "save"),
+      },
+      {
+        exportName: "gyrotron:load",
+        type: nothing,
+        write: (emit) => this.#writeTransfer(emit, "load"),
+      },
+    ];
+    const table = this.#module.tables[0];
+    if (table?.element === "funcref") {
+      const type: FunctionType = { params: [table.addressType, address], results: [] };
+      added.push({
+        exportName: "gyrotron:callback",
+        type,
+        write: (emit) => {
+          emit.get(1);
+          emit.get(0);
+          emit.opIndex(Op.CALL_INDIRECT, this.#typeIndexOf({ params: [address], results: [] }));
+          emit.code.u32(0);
+        },
+      });
+    }
+    return added;
+  }
+
+  /** Slow path of a store of (address, bytes): calls the host unless both pages are dirty. */
+  #writeGuard(emit: FunctionEmitter): void {
+    const first = emit.temporary("i32", "firstPage");
+    const last = emit.temporary("i32", "lastPage");
+    emit.get(0);
+    emit.pageOfAddress();
+    emit.tee(first);
+    emit.loadDirty();
+    emit.get(0);
+    emit.get(1);
+    if (emit.runtime.address === "i64") emit.op(Op.I64_EXTEND_I32_U);
+    emit.addressOp(Op.I32_ADD, Op.I64_ADD);
+    emit.addressConst(1);
+    emit.addressOp(Op.I32_SUB, Op.I64_SUB);
+    emit.pageOfAddress();
+    emit.tee(last);
+    emit.loadDirty();
+    emit.op(Op.I32_AND, Op.I32_EQZ);
+    emit.code.bytes(Op.IF, 0x40);
+    emit.get(first);
+    emit.get(last);
+    emit.opIndex(Op.CALL, emit.runtime.mark);
+    emit.end();
+  }
+
+  /** Copies all mutable globals to their slots of the side memory, or back. */
+  #writeTransfer(emit: FunctionEmitter, direction: "save" | "load"): void {
+    let slot = 0;
+    this.#module.globals.forEach(({ type, mutable }, index) => {
+      if (!mutable) return;
+      emit.i32(0);
+      if (direction === "save") emit.opIndex(Op.GLOBAL_GET, index);
+      const access = TRANSFER[type];
+      emit.op(direction === "save" ? access.store : access.load);
+      emit.code.u8(0x40);
+      emit.code.u32(1);
+      emit.code.u32(slot * GLOBAL_SLOT_BYTES);
+      if (direction === "load") emit.opIndex(Op.GLOBAL_SET, index);
+      slot++;
+    });
+  }
+}
+
+const NEVER = { load: Op.UNREACHABLE, store: Op.UNREACHABLE };
+/** Loads and stores by type; references cannot be saved, so such globals are refused earlier. */
+const TRANSFER: Readonly<Record<ValueType, { load: number; store: number }>> = {
+  i32: { load: 0x28, store: 0x36 },
+  i64: { load: 0x29, store: 0x37 },
+  f32: { load: 0x2a, store: 0x38 },
+  f64: { load: 0x2b, store: 0x39 },
+  v128: { load: PREFIX_FD, store: PREFIX_FD + 11 },
+  funcref: NEVER,
+  externref: NEVER,
+};
+
+function codeSection(bodies: readonly InstrumentedBody[]): WasmWriter {
+  return vector(bodies, (writer, { bytes }) => {
+    writer.u32(bytes.length);
+    writer.raw(bytes);
+  });
+}
+
+/** A vector section's content; empty (so left out) if there are no items. */
+function vector<T>(items: readonly T[], write: (writer: WasmWriter, item: T) => void): WasmWriter {
+  const writer = new WasmWriter();
+  if (items.length === 0) return writer;
+  writer.u32(items.length);
+  for (const item of items) write(writer, item);
+  return writer;
+}
+
+function writeTypes(writer: WasmWriter, types: readonly ValueType[]): void {
+  writer.u32(types.length);
+  for (const type of types) writer.u8(VALUE_TYPE_BYTES[type]);
+}
+
+function writeImport(writer: WasmWriter, module: string, name: string, kind: number): void {
+  writer.name(module);
+  writer.name(name);
+  writer.u8(kind);
+}
+
+function writeLimits(writer: WasmWriter, { addressType, min, max }: Limits): void {
+  writer.u8((addressType === "i64" ? 4 : 0) | (max === undefined ? 0 : 1));
+  writer.u64(min);
+  if (max !== undefined) writer.u64(max);
+}
