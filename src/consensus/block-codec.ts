@@ -1,6 +1,6 @@
 // Bytes of blocks and of the genesis record, as the block log keeps them. Total decoders.
 
-import { codec, type Codec, decodeWith, encodeWith } from "gyrotron/base";
+import { codec, type Codec, DecodeError, decodeWith, encodeWith } from "gyrotron/base";
 import type { Block, NetworkConfig } from "gyrotron/replica";
 
 /** What the chain starts from: entry 0 of the block log. Time in ns since 1970. */
@@ -16,8 +16,8 @@ export function encodeBlock(block: Block): Uint8Array {
 
 /** @throws DecodeError `codec/decode` */
 export function decodeBlock(bytes: Uint8Array): Block {
-  const { kind, ...block } = decodeEntry(bytes, "block");
-  return block;
+  const { height, timeNs, randomness, transactions } = decodeEntry(bytes, "block");
+  return { height, timeNs, randomness, transactions };
 }
 
 /** Bytes of the genesis record. */
@@ -27,8 +27,8 @@ export function encodeGenesis(genesis: Genesis): Uint8Array {
 
 /** @throws DecodeError `codec/decode` */
 export function decodeGenesis(bytes: Uint8Array): Genesis {
-  const { kind, ...genesis } = decodeEntry(bytes, "genesis");
-  return genesis;
+  const { config, timeNs } = decodeEntry(bytes, "genesis");
+  return { config, timeNs };
 }
 
 type Entry = ({ kind: "genesis" } & Genesis) | ({ kind: "block" } & Block);
@@ -55,23 +55,14 @@ const entryCodec: Codec<Entry> = codec.variant<Entry>({
   }),
 });
 
+/** Every length is checked against the bytes there are, so a block needs no limit of its own here. */
 function decodeEntry<K extends Entry["kind"]>(
   bytes: Uint8Array,
   kind: K,
 ): Extract<Entry, { kind: K }> {
-  // Every length is checked against the bytes there are, so a block needs no limit of its own here.
-  let expected = true;
-  const entry = decodeWith<Entry>(
-    {
-      write: entryCodec.write,
-      read(reader) {
-        const value = entryCodec.read(reader);
-        expected = value.kind === kind;
-        if (!expected) throw reader.error(`not a ${kind}`);
-        return value;
-      },
-    },
-    bytes,
-  );
+  const entry = decodeWith(entryCodec, bytes);
+  if (entry.kind !== kind) {
+    throw new DecodeError({ code: "codec/decode", what: `not a ${kind}`, offset: 0 });
+  }
   return entry as Extract<Entry, { kind: K }>;
 }

@@ -54,6 +54,11 @@ class World {
     });
   }
 
+  /** Fails unless so many blocks have been decided. */
+  expectBlocks(count: number): void {
+    assert(this.blocks.length === count, `${this.blocks.length} blocks, not ${count}`);
+  }
+
   submit(id: string, length = 1): Submission {
     return this.engine.submit({ id, bytes: new Uint8Array(length) });
   }
@@ -77,11 +82,11 @@ test("an idle network makes a block a minute", async () => {
   const world = new World();
   world.start();
   await world.pass(59.9);
-  assert(world.blocks.length === 0);
+  world.expectBlocks(0);
   await world.pass(0.2);
-  assert(world.blocks.length === 1);
+  world.expectBlocks(1);
   await world.pass(180);
-  assert(world.blocks.length === 4);
+  world.expectBlocks(4);
   assert(
     world.blocks.every(
       (block, i) => block.height === 8n + BigInt(i) && block.transactions.length === 0,
@@ -97,7 +102,7 @@ test("a transaction makes a block at once, and time moves even when the clock do
   assert(world.submit("b") === "accepted");
   await world.pass(0);
   const [first, second] = world.blocks;
-  assert(world.blocks.length === 2);
+  world.expectBlocks(2);
   assert(present(first).timeNs === START_NS + 1n && present(second).timeNs === START_NS + 2n);
   assert(!equalBytes(present(first).randomness, present(second).randomness));
 });
@@ -113,11 +118,12 @@ test("what arrives during a block shares the next one, and a duplicate joins non
   assert(world.submit("b") === "known", "in the mempool");
   assert(world.engine.status().state === "executing" && world.engine.status().mempoolCount === 2);
   await world.pass(5);
-  assert(world.blocks.length === 1, "never two blocks in flight");
+  world.expectBlocks(1);
   world.isSlow = false;
   world.finish();
   await world.pass(0);
-  assert(world.blocks.length === 2 && present(world.blocks[1]).transactions.length === 2);
+  world.expectBlocks(2);
+  assert(present(world.blocks[1]).transactions.length === 2);
   assert(world.engine.status().height === 9n && world.engine.status().mempoolCount === 0);
 });
 
@@ -126,7 +132,7 @@ test("work left makes blocks until there is none", async () => {
   world.start();
   world.submit("a");
   await world.pass(1);
-  assert(world.blocks.length === 4);
+  world.expectBlocks(4);
 });
 
 test("a wake-up makes a block when it is due, also one set in the past", async () => {
@@ -136,11 +142,11 @@ test("a wake-up makes a block when it is due, also one set in the past", async (
   }));
   world.start(START_NS - SECOND_NS);
   await world.pass(1);
-  assert(world.blocks.length === 1);
+  world.expectBlocks(1);
   await world.pass(8.9);
-  assert(world.blocks.length === 1);
+  world.expectBlocks(1);
   await world.pass(0.2);
-  assert(world.blocks.length === 2);
+  world.expectBlocks(2);
   assert(present(world.blocks[1]).timeNs === START_NS + 10n * SECOND_NS);
 });
 
@@ -151,7 +157,7 @@ test("a touch makes one block", async () => {
   world.engine.touch();
   world.engine.touch();
   await world.pass(1);
-  assert(world.blocks.length === 1);
+  world.expectBlocks(1);
 });
 
 test("a clock set back an hour delays no block by more than a minute", async () => {
@@ -161,9 +167,11 @@ test("a clock set back an hour delays no block by more than a minute", async () 
   await world.pass(0);
   world.submit("a");
   await world.pass(1);
-  assert(world.blocks.length === 1 && present(world.blocks[0]).timeNs === START_NS + 1n);
+  world.expectBlocks(1);
+  assert(present(world.blocks[0]).timeNs === START_NS + 1n);
   await world.pass(Number(SOLO_IDLE_NS / SECOND_NS) + 1);
-  assert(world.blocks.length === 2 && present(world.blocks[1]).timeNs === START_NS + 2n);
+  world.expectBlocks(2);
+  assert(present(world.blocks[1]).timeNs === START_NS + 2n);
 });
 
 test("limits of a block and of the mempool hold", async () => {
@@ -177,7 +185,7 @@ test("limits of a block and of the mempool hold", async () => {
   world.isSlow = false;
   world.finish();
   await world.pass(0);
-  assert(world.blocks.length === 1 + MEMPOOL_COUNT_MAX / BLOCK_TRANSACTIONS_MAX);
+  world.expectBlocks(1 + MEMPOOL_COUNT_MAX / BLOCK_TRANSACTIONS_MAX);
   assert(
     world.blocks.slice(1).every((block) => block.transactions.length === BLOCK_TRANSACTIONS_MAX),
   );
@@ -206,7 +214,8 @@ test("a failing state machine stops the engine for good", async () => {
   world.submit("b");
   world.engine.touch();
   await world.pass(200);
-  assert(world.blocks.length === 1 && world.engine.status().height === 7n);
+  world.expectBlocks(1);
+  assert(world.engine.status().height === 7n);
 });
 
 test("stop waits for the block in flight and makes no other", async () => {
@@ -223,5 +232,6 @@ test("stop waits for the block in flight and makes no other", async () => {
   world.finish();
   await stopping;
   await world.pass(200);
-  assert(world.blocks.length === 1 && world.engine.status().state === "stopped");
+  world.expectBlocks(1);
+  assert(world.engine.status().state === "stopped");
 });

@@ -60,7 +60,27 @@ export interface SignedQueryResult {
   signature: Uint8Array;
 }
 
-/** A certificate, or what the check of the request answered. */
+/** What the state knows of a canister, as far as reading it matters. */
+export interface ReadableCanister {
+  controllers: readonly Uint8Array[];
+  metadata: readonly { name: string; visibility: "public" | "private" }[];
+}
+
+/** Public information about requests and canisters in the last certified state. */
+export interface PublicState {
+  readonly view: StateView;
+  /** Who sent a request and to which canister; undefined if the state does not know it. */
+  request(requestId: Uint8Array): { sender: Uint8Array; canisterId: Uint8Array } | undefined;
+  canister(canisterId: Uint8Array): ReadableCanister | undefined;
+}
+
+/** The paths that a reader may see. */
+export interface PathGrant {
+  readonly ok: true;
+  readonly paths: readonly (readonly Uint8Array[])[];
+}
+
+/** A certificate, or why there is none. */
 export type ReadStateOutcome<R> =
   { kind: "certificate"; certificate: Uint8Array } | { kind: "refused"; refusal: R };
 
@@ -70,8 +90,7 @@ export interface NodeCore {
   readonly rootKeyDer: Uint8Array;
   readonly subnetId: Uint8Array;
   readonly nodeId: Uint8Array;
-  /** Public information (`p`) and request statuses (`i`) of the last certified state. */
-  readonly publicState: StateView;
+  readonly publicState: PublicState;
   /** The node's clock, ns since 1970: what expiries of requests are checked against. */
   nowNs(): bigint;
   status(): NodeStatus;
@@ -80,12 +99,11 @@ export interface NodeCore {
   /** Runs a query on the last certified state, at most a second or so old. */
   query(content: IngressContent): Promise<SignedQueryResult>;
   /**
-   * Certificate of the subtrees at `paths` (lists of labels) plus /time. `check` decides on the very
-   * state that is certified; anything but undefined refuses.
+   * Certificate of the granted subtrees plus /time. `authorize` decides on the very state that is
+   * certified.
    */
-  readState<R>(
-    paths: readonly (readonly Uint8Array[])[],
-    check: (publicState: StateView) => R | undefined,
+  readState<R extends { readonly ok: false }>(
+    authorize: (publicState: PublicState) => PathGrant | R,
   ): Promise<ReadStateOutcome<R>>;
   /** Lines that canisters print and traps, as they happen; returns the way to stop listening. */
   onConsole(listener: (line: ConsoleLine) => void): () => void;
