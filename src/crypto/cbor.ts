@@ -7,6 +7,7 @@ import { assert, concatBytes, DecodeError, utf8Text } from "gyrotron/base";
 
 /** A decoded value; every integer is a bigint, every map has text keys in the order of the input. */
 export type CborValue = bigint | boolean | null | string | Uint8Array | CborValue[] | CborMap;
+/** A decoded map. */
 export type CborMap = Map<string, CborValue>;
 
 /** What can be encoded: numbers must be safe integers, bigints 64 bits; absent fields are left out. */
@@ -21,6 +22,7 @@ export type CborInput =
   | ReadonlyMap<number | string, CborInput>
   | { readonly [key: string]: CborInput | undefined };
 
+/** Bounds on what is decoded. */
 export interface CborLimits {
   /** How deep arrays and maps may nest. */
   depthMax?: number;

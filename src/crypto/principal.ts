@@ -67,10 +67,12 @@ export function canisterIdToU64(principal: Uint8Array): bigint | undefined {
   return hasForm ? readU64BigEndian(principal) : undefined;
 }
 
+/** Whether it is the anonymous user. */
 export function isAnonymous(principal: Uint8Array): boolean {
   return principal.length === 1 && principal[0] === 4;
 }
 
+/** Whether it is the management canister. */
 export function isManagementCanister(principal: Uint8Array): boolean {
   return principal.length === 0;
 }

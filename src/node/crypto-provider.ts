@@ -1,0 +1,158 @@
+// The node's primitives: OpenSSL for hashes, Ed25519 and ECDSA, mcl (Wasm) for BLS. They decide
+// exactly as the portable ones do, which the test beside this file checks on hostile vectors; where
+// they could differ, gyrotron/crypto has already refused the input.
+
+import { createPrivateKey, createPublicKey, hash, type KeyObject, sign, verify } from "node:crypto";
+import { bls12_381 } from "@noble/curves/bls12-381.js";
+import { expand_message_xmd as expandMessageXmd } from "@noble/curves/abstract/hash-to-curve.js";
+import { sha256 as nobleSha256 } from "@noble/hashes/sha2.js";
+import { concatBytes, utf8Bytes } from "gyrotron/base";
+import {
+  BLS_DST,
+  type CryptoProvider,
+  encodePublicKey,
+  type KeyScheme,
+  setCryptoProvider,
+} from "gyrotron/crypto";
+import mcl from "mcl-wasm";
+
+/** Makes OpenSSL and mcl the primitives of this thread. Each worker calls it once at start. */
+export async function installNodeCrypto(): Promise<void> {
+  await mcl.init(mcl.BLS12_381);
+  mcl.setETHserialization(true);
+  mcl.setMapToMode(mcl.IRTF);
+  mcl.verifyOrderG1(true);
+  mcl.verifyOrderG2(true);
+  setCryptoProvider({ ...opensslPrimitives, ...createMclPrimitives() });
+}
+
+const DIGEST_BYTES = 32;
+const KEY_CACHE_ENTRIES_MAX = 2048;
+const ED25519_PRIVATE_PREFIX = Uint8Array.fromHex("302e020100300506032b657004220420");
+
+/** By OpenSSL. */
+export const opensslPrimitives = {
+  sha256(bytes) {
+    // A copy, because a Buffer may be a view of Node's shared pool.
+    const digest = new Uint8Array(DIGEST_BYTES);
+    digest.set(hash("sha256", bytes, "buffer"));
+    return digest;
+  },
+  verifyEd25519: (key, message, signature) =>
+    verifyBy(null, publicKey("ed25519", key), message, signature),
+  verifyEcdsaSecp256k1: (key, message, signature) =>
+    verifyBy("sha256", publicKey("ecdsa-secp256k1", key), message, signature),
+  verifyEcdsaP256: (key, message, signature) =>
+    verifyBy("sha256", publicKey("ecdsa-p256", key), message, signature),
+  ed25519PublicKey(seed) {
+    const der = createPublicKey(ed25519PrivateKey(seed)).export({ format: "der", type: "spki" });
+    return new Uint8Array(der).slice(-DIGEST_BYTES);
+  },
+  signEd25519: (seed, message) => new Uint8Array(sign(null, message, ed25519PrivateKey(seed))),
+} satisfies Partial<CryptoProvider>;
+
+const publicKeys = new Map<string, KeyObject>();
+const privateKeys = new Map<string, KeyObject>();
+
+/** A key as OpenSSL wants it, or undefined if it is not a point of the curve. */
+function publicKey(scheme: KeyScheme, bytes: Uint8Array): KeyObject | undefined {
+  const der = encodePublicKey({ scheme, bytes });
+  return cached(publicKeys, der.toHex(), () => {
+    try {
+      return createPublicKey({ key: Buffer.from(der), format: "der", type: "spki" });
+    } catch {
+      return undefined;
+    }
+  });
+}
+
+function ed25519PrivateKey(seed: Uint8Array): KeyObject {
+  return cached(privateKeys, seed.toHex(), () => {
+    const key = Buffer.from(concatBytes(ED25519_PRIVATE_PREFIX, seed));
+    return createPrivateKey({ key, format: "der", type: "pkcs8" });
+  });
+}
+
+/** Parsing a key costs about as much as using it, and senders come again. The oldest entry makes room. */
+function cached<T extends KeyObject | undefined>(
+  cache: Map<string, KeyObject>,
+  id: string,
+  create: () => T,
+): T {
+  const known = cache.get(id);
+  if (known !== undefined) return known as T;
+  const created = create();
+  if (created === undefined) return created;
+  if (cache.size >= KEY_CACHE_ENTRIES_MAX) cache.delete(cache.keys().next().value!);
+  cache.set(id, created);
+  return created;
+}
+
+function verifyBy(
+  digest: string | null,
+  key: KeyObject | undefined,
+  message: Uint8Array,
+  signature: Uint8Array,
+): boolean {
+  if (key === undefined) return false;
+  try {
+    return verify(digest, message, { key, dsaEncoding: "ieee-p1363" }, signature);
+  } catch {
+    return false;
+  }
+}
+
+type BlsPrimitives = Pick<CryptoProvider, "blsPublicKey" | "signBls" | "verifyBls">;
+
+/** By mcl, which must be initialised. Its own hash to the curve has another domain, so that part is done here. */
+function createMclPrimitives(): BlsPrimitives {
+  const base = new mcl.G2();
+  base.deserialize(bls12_381.G2.Point.BASE.toBytes());
+  const preparedBase = new mcl.PrecomputedG2(base);
+  return {
+    blsPublicKey: (secretKey) => new Uint8Array(mcl.mul(base, scalar(secretKey)).serialize()),
+    signBls: (secretKey, message) =>
+      new Uint8Array(mcl.mul(hashToG1(message), scalar(secretKey)).serialize()),
+    verifyBls(publicKeyBytes, message, signatureBytes) {
+      const key = new mcl.G2();
+      const signature = new mcl.G1();
+      try {
+        key.deserialize(publicKeyBytes);
+        signature.deserialize(signatureBytes);
+      } catch {
+        return false;
+      }
+      if (key.isZero() || signature.isZero()) return false;
+      // e(H(m), key) · e(-signature, base) = 1
+      const product = mcl.precomputedMillerLoop2mixed(
+        hashToG1(message),
+        key,
+        mcl.neg(signature),
+        preparedBase,
+      );
+      return mcl.finalExp(product).isOne();
+    },
+  };
+}
+
+const FIELD_ELEMENT_BYTES = 64;
+
+/** Hash to G1 of RFC 9380 with the ICP's domain. */
+function hashToG1(message: Uint8Array): InstanceType<typeof mcl.G1> {
+  const uniform = expandMessageXmd(
+    message,
+    utf8Bytes(BLS_DST),
+    2 * FIELD_ELEMENT_BYTES,
+    nobleSha256,
+  );
+  const [first, second] = [new mcl.Fp(), new mcl.Fp()];
+  first.setBigEndianMod(uniform.subarray(0, FIELD_ELEMENT_BYTES));
+  second.setBigEndianMod(uniform.subarray(FIELD_ELEMENT_BYTES));
+  return mcl.add(first.mapToG1(), second.mapToG1());
+}
+
+function scalar(secretKey: Uint8Array): InstanceType<typeof mcl.Fr> {
+  const value = new mcl.Fr();
+  value.setBigEndianMod(secretKey);
+  return value;
+}
