@@ -95,7 +95,11 @@ export interface ExecutionPrices {
   createCanister: bigint;
   httpRequest(requestBytes: bigint, responseBytesMax: bigint): bigint;
   /** Price, or undefined for an unknown key name. */
-  signature(kind: "ecdsa" | "schnorr" | "vetkd", keyName: string, algorithm: number): bigint | "badAlgorithm" | undefined;
+  signature(
+    kind: "ecdsa" | "schnorr" | "vetkd",
+    keyName: string,
+    algorithm: number,
+  ): bigint | "badAlgorithm" | undefined;
 }
 
 /** A trap: the IC error code and its text as it stands after `Error from Canister <id>: `. */
@@ -191,8 +195,10 @@ export interface ImageSession {
   run(entry: Entry, context: ExecutionContext): ExecutionResult;
   /** New code. `keep` keeps the linear memory, `keepStable` only stable memory, `fresh` neither. Applies active data unless `keep`. */
   replaceModule(module: PreparedModule, memory: "fresh" | "keepStable" | "keep"): Trap | undefined;
+  /** Ends the session. After a trap nothing differs but perhaps `image.heapPagesPhysical`, which must still be stored. */
   commit(): ImageDelta;
-  discard(): void;
+  /** Undoes and ends the session. Returns the image, which differs at most in `heapPagesPhysical`; undefined after `create`. */
+  discard(): ImageState | undefined;
 }
 
 /** Runs canisters on this thread. Holds live memories and instances as a cache of state. */
@@ -202,7 +208,13 @@ export interface CanisterRuntime {
   /** A session on an empty image, for the first installation. */
   create(canisterId: Uint8Array, generation: bigint): ImageSession;
   /** Applies chunks that another thread committed, so a cached image need not be reloaded. */
-  refresh(canisterId: Uint8Array, image: ImageState, generation: bigint, heapChunks: readonly number[], chunks: ChunkReader): void;
+  refresh(
+    canisterId: Uint8Array,
+    image: ImageState,
+    generation: bigint,
+    heapChunks: readonly number[],
+    chunks: ChunkReader,
+  ): void;
   /** Forgets a cached image. */
   evict(canisterId: Uint8Array): void;
   /** Bytes of linear memory held by cached images. */
