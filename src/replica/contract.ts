@@ -2,6 +2,7 @@
 // blocks and results; no behaviour.
 
 import type { StateView, StateWrite } from "gyrotron/store";
+import type { AuthenticatedSender } from "./http-api/index.ts";
 
 /** A decided block. Times in ns since 1970. */
 export interface Block {
@@ -62,10 +63,22 @@ export interface IngressContent {
 export interface Replica {
   /** Writes that make the state before block 1. */
   genesis(config: NetworkConfig, timeNs: bigint): StateWrite[];
-  /** Executes a decided block. `verified` names request ids whose signatures this node has already checked (hex). */
-  execute(view: StateView, block: Block, verified?: ReadonlySet<string>): ExecutedBlock;
+  /**
+   * Executes a decided block. `authenticated`, aligned with the block's transactions, holds what this
+   * node has already verified of their signatures; it changes the time taken, never the result.
+   */
+  execute(
+    view: StateView,
+    block: Block,
+    authenticated?: readonly (AuthenticatedSender | undefined)[],
+  ): ExecutedBlock;
   /** Runs a query on a certified state; nothing changes. `certificate` is the data certificate for the canister, if asked for. */
-  query(view: StateView, timeNs: bigint, content: IngressContent, certificate?: Uint8Array): QueryResult & { console: ConsoleLine[] };
+  query(
+    view: StateView,
+    timeNs: bigint,
+    content: IngressContent,
+    certificate?: Uint8Array,
+  ): QueryResult & { console: ConsoleLine[] };
   /** The pre-check of a call (existence, status, cycles, inspect_message); undefined: accept. */
   precheck(view: StateView, timeNs: bigint, content: IngressContent): QueryResult | undefined;
   /** When the next timer, deadline or expiry is due on an idle network. */

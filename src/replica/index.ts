@@ -1,3 +1,9 @@
 // The deterministic state machine and everything derived from its state.
+export * from "./certification/index.ts";
+export * from "./certified-changes.ts";
 export type * from "./contract.ts";
-export * from "./state-keys.ts";
+export * from "./http-api/index.ts";
+export { inspectManagementIngress, MANAGEMENT_METHODS } from "./management/dispatch.ts";
+export { createReplica, type ReplicaOptions } from "./replica.ts";
+export * from "./state/keys.ts";
+export { ingressCodec, type IngressRecord } from "./state/records.ts";

@@ -1,0 +1,2 @@
+// Candid: argument encoding and decoding over @icp-sdk/core's IDL.
+export * from "./arguments.ts";

@@ -1,0 +1,124 @@
+// A call (from a user or a canister) starting on a canister: checks, execution, answer.
+
+import { UPDATE_INSTRUCTIONS_MAX } from "gyrotron/base";
+import type { ExecutionMode } from "gyrotron/canister";
+import { type BlockContext, installedModule } from "../block-context.ts";
+import { answer, setIngressStatus } from "../messaging/answer.ts";
+import {
+  canisterStopped,
+  canisterStopping,
+  ErrorCode,
+  executionReject,
+  methodNotFound,
+  type Reject,
+  wasmModuleNotFound,
+} from "../reject.ts";
+import type { CallContext, CallOrigin, CanisterRecord, Message } from "../state/records.ts";
+import { finishStopping, respond, settleContext } from "./call-contexts.ts";
+import {
+  applyFinished,
+  prepayExecution,
+  rejectOf,
+  responseOf,
+  runCode,
+  settleExecution,
+} from "./run.ts";
+
+type CallMessage = Extract<Message, { kind: "ingress" | "request" }>;
+
+/** Runs a call, or rejects it. */
+export function executeCall(
+  context: BlockContext,
+  canister: CanisterRecord,
+  message: CallMessage,
+): void {
+  const { origin, cycles } = originOf(message);
+  const found = findMethod(context, canister, message.method);
+  if ("kind" in found) {
+    answer(context, origin, found, cycles);
+    return;
+  }
+  const paid = prepayExecution(context, canister, UPDATE_INSTRUCTIONS_MAX);
+  if ("kind" in paid) {
+    answer(context, origin, paid, cycles);
+    return;
+  }
+  const callContext = openContext(message, origin, cycles);
+  const contextNumber = canister.nextContext++;
+  const request = {
+    entry: { kind: "export", name: found.exportName } as const,
+    mode: found.mode,
+    argument: message.argument,
+    instructionLimit: UPDATE_INSTRUCTIONS_MAX,
+    callContext,
+    contextNumber,
+  };
+  const { result, session } = runCode(context, canister, request);
+  settleExecution(context, canister, paid.prepaid, result.instructionsUsed);
+  if (result.kind === "trapped") {
+    session.discard();
+    respond(context, callContext, rejectOf(canister, result));
+  } else if (found.mode === "replicatedQuery") {
+    // A query's changes are dropped, whatever it did.
+    session.discard();
+    canister.version++;
+    const response = responseOf(result);
+    if (response !== undefined) respond(context, callContext, response);
+  } else {
+    const response = applyFinished(context, canister, request, result, session);
+    if (response !== undefined) respond(context, callContext, response);
+  }
+  settleContext(context, canister, contextNumber, callContext, true);
+  if (!callContext.responded && message.kind === "ingress") {
+    setIngressStatus(context, message.requestId, { kind: "processing" });
+  }
+  finishStopping(context, canister);
+}
+
+/** Which export a method name means in a replicated call, or why there is none. */
+export function findMethod(
+  context: BlockContext,
+  canister: CanisterRecord,
+  name: string,
+): { exportName: string; mode: ExecutionMode } | Reject {
+  if (canister.status === "stopped") return canisterStopped(canister.id);
+  if (canister.status === "stopping") return canisterStopping(canister.id);
+  if (canister.code === undefined) return wasmModuleNotFound(canister.id);
+  const { exports } = installedModule(context, canister);
+  if (exports.has(`canister_update ${name}`))
+    return { exportName: `canister_update ${name}`, mode: "update" };
+  if (exports.has(`canister_query ${name}`))
+    return { exportName: `canister_query ${name}`, mode: "replicatedQuery" };
+  if (exports.has(`canister_composite_query ${name}`)) {
+    const text = "Composite query cannot be called in replicated mode.";
+    return executionReject(canister.id, ErrorCode.compositeInReplicated, text);
+  }
+  return methodNotFound(canister.id, "update", name);
+}
+
+function originOf(message: CallMessage): { origin: CallOrigin; cycles: bigint } {
+  if (message.kind === "ingress") {
+    return {
+      origin: { kind: "ingress", requestId: message.requestId, sender: message.sender },
+      cycles: 0n,
+    };
+  }
+  return {
+    origin: { kind: "canister", canisterId: message.sender, callback: message.callback },
+    cycles: message.cycles,
+  };
+}
+
+function openContext(message: CallMessage, origin: CallOrigin, cycles: bigint): CallContext {
+  return {
+    origin,
+    caller: message.sender,
+    callerInfo: message.kind === "ingress" ? message.senderInfo : undefined,
+    cyclesAvailable: cycles,
+    deadlineNs: message.kind === "request" ? message.deadlineNs : 0n,
+    outstanding: 0,
+    responded: false,
+    instructions: 0n,
+    deleted: false,
+  };
+}

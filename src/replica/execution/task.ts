@@ -1,0 +1,81 @@
+// System tasks on block time: global timers and heartbeats. They are queued like messages so that
+// they take turns with them; a frozen or stopped canister skips them.
+
+import { UPDATE_INSTRUCTIONS_MAX } from "gyrotron/base";
+import type { BlockContext } from "../block-context.ts";
+import type { CanisterRecord, Message } from "../state/records.ts";
+import { finishStopping, settleContext, systemCallContext } from "./call-contexts.ts";
+import { applyFinished, NO_ARGUMENT, prepayExecution, runCode, settleExecution } from "./run.ts";
+
+const HEARTBEAT_INTERVAL_NS = 1_000_000_000n;
+
+/** Queues what is due: each timer once (it is cleared before it runs), heartbeats once a second. */
+export function queueDueTasks(context: BlockContext): void {
+  const { state } = context;
+  for (const id of state.dueTimers(context.timeNs)) {
+    const canister = state.canister(id);
+    if (canister === undefined) continue;
+    state.setGlobalTimer(canister, 0n);
+    state.putCanister(canister);
+    if (canRun(canister, "globalTimer"))
+      state.pushMessage(id, { kind: "task", task: "globalTimer" });
+  }
+  const system = state.system();
+  if (
+    system.heartbeats.length === 0 ||
+    context.timeNs < system.lastHeartbeatNs + HEARTBEAT_INTERVAL_NS
+  )
+    return;
+  system.lastHeartbeatNs = context.timeNs;
+  state.putSystem(system);
+  for (const id of system.heartbeats) {
+    const canister = state.canister(id);
+    if (canister !== undefined && canRun(canister, "heartbeat")) {
+      state.pushMessage(id, { kind: "task", task: "heartbeat" });
+    }
+  }
+}
+
+/** When the next heartbeat is due, if any canister has one. */
+export function nextHeartbeatNs(context: Pick<BlockContext, "state">): bigint | undefined {
+  const system = context.state.system();
+  return system.heartbeats.length === 0
+    ? undefined
+    : system.lastHeartbeatNs + HEARTBEAT_INTERVAL_NS;
+}
+
+/** Runs a queued task. */
+export function executeTask(
+  context: BlockContext,
+  canister: CanisterRecord,
+  message: Extract<Message, { kind: "task" }>,
+): void {
+  if (!canRun(canister, message.task)) return;
+  const paid = prepayExecution(context, canister, UPDATE_INSTRUCTIONS_MAX);
+  if ("kind" in paid) return;
+  const callContext = systemCallContext();
+  const contextNumber = canister.nextContext++;
+  const isTimer = message.task === "globalTimer";
+  const request = {
+    entry: {
+      kind: "export",
+      name: isTimer ? "canister_global_timer" : "canister_heartbeat",
+    } as const,
+    mode: message.task,
+    argument: NO_ARGUMENT,
+    instructionLimit: UPDATE_INSTRUCTIONS_MAX,
+    callContext,
+    contextNumber,
+  };
+  const { result, session } = runCode(context, canister, request);
+  settleExecution(context, canister, paid.prepaid, result.instructionsUsed);
+  if (result.kind === "trapped") session.discard();
+  else applyFinished(context, canister, request, result, session);
+  settleContext(context, canister, contextNumber, callContext, true);
+  finishStopping(context, canister);
+}
+
+function canRun(canister: CanisterRecord, task: "globalTimer" | "heartbeat"): boolean {
+  if (canister.status !== "running" || canister.code === undefined) return false;
+  return task === "heartbeat" || canister.code.hasGlobalTimer;
+}

@@ -1,0 +1,76 @@
+// What every management method works with: the call, its decoded argument, access checks.
+
+import { equalBytes } from "gyrotron/base";
+import { decodeCandid, encodeCandid, fromIdlPrincipal, type IdlPrincipal } from "gyrotron/candid";
+import { formatPrincipal } from "gyrotron/crypto";
+import type { BlockContext } from "../block-context.ts";
+import { canisterNotFound, ErrorCode, notController, type Reject, reject } from "../reject.ts";
+import type { CallOrigin, CanisterRecord, Response } from "../state/records.ts";
+import { ARGUMENT_TYPES, type ManagementMethod, RESULT_TYPES } from "./interface.ts";
+
+/** A call to the management canister. `cycles` is what is left of the attached ones; the rest is refunded. */
+export interface ManagementCall {
+  method: ManagementMethod;
+  origin: CallOrigin;
+  sender: Uint8Array;
+  argument: Uint8Array;
+  cycles: bigint;
+}
+
+/** What a method returns: an answer now, or later by someone who kept the origin. */
+export type MethodResult = Response | "later";
+
+/** The argument of a method, decoded. @throws DecodeError `candid/decode` */
+export function decodeArgument<T>(method: ManagementMethod, argument: Uint8Array): T {
+  const type = ARGUMENT_TYPES[method];
+  return (type === undefined ? undefined : decodeCandid([type], argument)[0]) as T;
+}
+
+/** A reply of one value. */
+export function replyWith(type: keyof typeof RESULT_TYPES, value: unknown): Response {
+  return { kind: "reply", bytes: encodeCandid([RESULT_TYPES[type]], [value]) };
+}
+
+/** A canister that must exist. */
+export function findCanister(
+  context: Pick<BlockContext, "state">,
+  id: IdlPrincipal,
+): CanisterRecord | Reject {
+  const bytes = fromIdlPrincipal(id);
+  const canister = context.state.canister(bytes);
+  return (
+    canister ?? {
+      ...canisterNotFound(bytes),
+      message: `Canister ${formatPrincipal(bytes)} not found.`,
+    }
+  );
+}
+
+/** A canister that must exist and be controlled by the caller. */
+export function findControlled(
+  context: BlockContext,
+  call: ManagementCall,
+  id: IdlPrincipal,
+): CanisterRecord | Reject {
+  const canister = findCanister(context, id);
+  if (isReject(canister) || isController(canister, call.sender)) return canister;
+  return notController(canister.id, canister.settings.controllers, call.sender);
+}
+
+/** Whether `principal` is one of the controllers. */
+export function isController(canister: CanisterRecord, principal: Uint8Array): boolean {
+  return canister.settings.controllers.some((controller) => equalBytes(controller, principal));
+}
+
+/** Whether a look-up failed. */
+export function isReject(value: CanisterRecord | Reject): value is Reject {
+  return "kind" in value;
+}
+
+/** A candid argument that does not decode. */
+export function badArgument(method: string, error: Error): Reject {
+  return reject(
+    ErrorCode.invalidManagementPayload,
+    `Error decoding candid argument of ${method}: ${error.message}`,
+  );
+}

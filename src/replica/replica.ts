@@ -1,0 +1,145 @@
+// The replica: `execute(view, block)` and what else the node asks of the state machine. Everything
+// replicated is in the view and the writes; the engine's live memories and modules are a cache.
+
+import { assert } from "gyrotron/base";
+import { type CanisterRuntime, createCanisterRuntime } from "gyrotron/canister";
+import type { StateView, StateWrite } from "gyrotron/store";
+import type { BlockContext, ExecutionEngine } from "./block-context.ts";
+import type { Block, ExecutedBlock, NetworkConfig, Replica } from "./contract.ts";
+import { PriceTable } from "./cycles/prices.ts";
+import { expireCalls } from "./execution/response.ts";
+import { runMessages } from "./execution/round.ts";
+import { nextHeartbeatNs, queueDueTasks } from "./execution/task.ts";
+import type { AuthenticatedSender } from "./http-api/index.ts";
+import { FIRST_USER_CANISTER } from "./management/lifecycle.ts";
+import { settleTasks } from "./messaging/external-tasks.ts";
+import { inductIngress, NODE_MESSAGE_TAG } from "./messaging/induct.ts";
+import { createModuleCache, type Gunzip } from "./module-cache.ts";
+import { precheckCall, runQuery } from "./query.ts";
+import { KEY_PREFIX, parseHeapChunkKey } from "./state/keys.ts";
+import { ReplicaState } from "./state/replica-state.ts";
+
+/** What a replica is made of; all of it is optional. */
+export interface ReplicaOptions {
+  gunzip?: Gunzip;
+  runtime?: CanisterRuntime;
+}
+
+/** A replica for one thread. */
+export function createReplica(options: ReplicaOptions = {}): Replica {
+  const engine: ExecutionEngine = {
+    runtime: options.runtime ?? createCanisterRuntime(),
+    modules: createModuleCache(options.gunzip === undefined ? {} : { gunzip: options.gunzip }),
+  };
+  return {
+    genesis: genesisWrites,
+    execute: (view, block, authenticated) => executeBlock(engine, view, block, authenticated),
+    query: (view, timeNs, content, certificate) =>
+      runQuery(engine, view, timeNs, content, certificate),
+    precheck: (view, timeNs, content) => precheckCall(engine, view, timeNs, content),
+    wakeup: (view) => wakeupNs(new ReplicaState(view)),
+    refresh: (view, keys) => refreshImages(engine, view, keys),
+  };
+}
+
+function genesisWrites(config: NetworkConfig, _timeNs: bigint): StateWrite[] {
+  const state = new ReplicaState(EMPTY_VIEW);
+  state.putNetwork(config);
+  state.putSystem({
+    nextCanisterNumber: FIRST_USER_CANISTER,
+    nextTaskNumber: 0n,
+    nextGeneration: 0n,
+    runQueue: [],
+    heartbeats: [],
+    lastHeartbeatNs: 0n,
+  });
+  return state.writes();
+}
+
+function executeBlock(
+  engine: ExecutionEngine,
+  view: StateView,
+  block: Block,
+  authenticated: readonly (AuthenticatedSender | undefined)[] = [],
+): ExecutedBlock {
+  const context = createBlockContext(engine, view, block);
+  settleTasks(context);
+  expireCalls(context);
+  context.state.pruneIngress(block.timeNs);
+  block.transactions.forEach((transaction, index) => {
+    if (transaction[0] === NODE_MESSAGE_TAG) return;
+    inductIngress(context, transaction, authenticated[index]);
+  });
+  queueDueTasks(context);
+  const hasMessages = runMessages(context);
+  return {
+    writes: context.state.writes(),
+    console: context.console,
+    moreWork: hasMessages || context.state.taskNumbers().length > 0,
+    wakeupNs: wakeupNs(context.state),
+  };
+}
+
+function createBlockContext(engine: ExecutionEngine, view: StateView, block: Block): BlockContext {
+  assert(block.randomness.length === 32, "a block has 32 random bytes");
+  const state = new ReplicaState(view);
+  const network = state.network();
+  return {
+    state,
+    network,
+    prices: new PriceTable(network.priceNodes),
+    engine,
+    timeNs: block.timeNs,
+    randomness: block.randomness,
+    console: [],
+    instructionsUsed: 0n,
+  };
+}
+
+/** When something is due although nobody asks: timers, heartbeats, deadlines of calls. */
+function wakeupNs(state: ReplicaState): bigint | undefined {
+  const times = [
+    state.earliest(KEY_PREFIX.timer),
+    state.earliest(KEY_PREFIX.callDeadline),
+    nextHeartbeatNs({ state }),
+  ].filter((time) => time !== undefined);
+  return times.length === 0
+    ? undefined
+    : times.reduce((first, time) => (time < first ? time : first));
+}
+
+/** Brings cached images up to the view after another thread has committed `keys`. */
+function refreshImages(
+  engine: ExecutionEngine,
+  view: StateView,
+  keys: readonly Uint8Array[],
+): void {
+  const state = new ReplicaState(view);
+  const heapType = KEY_PREFIX.heapChunk[0];
+  const chunksByCanister = new Map<string, { id: Uint8Array; indexes: number[] }>();
+  const note = (id: Uint8Array): number[] => {
+    const name = id.toHex();
+    const found = chunksByCanister.get(name) ?? { id, indexes: [] };
+    chunksByCanister.set(name, found);
+    return found.indexes;
+  };
+  for (const key of keys) {
+    if (key[0] === heapType) {
+      const { id, index } = parseHeapChunkKey(key);
+      note(id).push(index);
+    } else if (key[0] === KEY_PREFIX.canister[0]) {
+      note(key.slice(2));
+    }
+  }
+  for (const { id, indexes } of chunksByCanister.values()) {
+    const canister = state.canister(id);
+    if (canister?.code === undefined) engine.runtime.evict(id);
+    else engine.runtime.refresh(id, canister.image, canister.generation, indexes, state.chunks(id));
+  }
+}
+
+const EMPTY_VIEW: StateView = {
+  get: () => undefined,
+  range: () => [],
+  first: () => undefined,
+};

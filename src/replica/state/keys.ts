@@ -1,0 +1,110 @@
+// The key space of replicated state (spec 07). Keys are prefix-free: one type byte, then fields of
+// fixed length or with a length prefix. Owns the layout of keys, not of values.
+
+import { concatBytes, readU64BigEndian, u32BigEndian, u64BigEndian } from "gyrotron/base";
+
+const type = (letter: string): Uint8Array => Uint8Array.of(letter.charCodeAt(0));
+const sized = (bytes: Uint8Array): Uint8Array => concatBytes(Uint8Array.of(bytes.length), bytes);
+
+/** Prefixes of all keys of one type. */
+export const KEY_PREFIX: Readonly<Record<KeyType, Uint8Array>> = {
+  network: type("n"),
+  system: type("s"),
+  canister: type("c"),
+  publicInfo: type("p"),
+  heapChunk: type("h"),
+  stableChunk: type("t"),
+  module: type("m"),
+  ingress: type("i"),
+  ingressPruning: type("x"),
+  callContext: type("k"),
+  callback: type("b"),
+  callDeadline: type("d"),
+  inbox: type("j"),
+  message: type("q"),
+  timer: type("w"),
+  task: type("e"),
+  log: type("l"),
+  storedChunk: type("u"),
+};
+
+/** The types of keys, by what they hold. */
+export type KeyType =
+  | "network"
+  | "system"
+  | "canister"
+  | "publicInfo"
+  | "heapChunk"
+  | "stableChunk"
+  | "module"
+  | "ingress"
+  | "ingressPruning"
+  | "callContext"
+  | "callback"
+  | "callDeadline"
+  | "inbox"
+  | "message"
+  | "timer"
+  | "task"
+  | "log"
+  | "storedChunk";
+
+const ofCanister = (prefix: Uint8Array, id: Uint8Array): Uint8Array =>
+  concatBytes(prefix, sized(id));
+const numbered = (prefix: Uint8Array, id: Uint8Array, number: bigint): Uint8Array =>
+  concatBytes(ofCanister(prefix, id), u64BigEndian(number));
+const timed = (prefix: Uint8Array, timeNs: bigint, rest: Uint8Array): Uint8Array =>
+  concatBytes(prefix, u64BigEndian(timeNs), rest);
+
+/** Network configuration, written once at genesis. */
+export const networkKey: Uint8Array = KEY_PREFIX.network;
+/** Counters and the run queue of the state machine. */
+export const systemKey: Uint8Array = KEY_PREFIX.system;
+export const canisterKey = (id: Uint8Array): Uint8Array => ofCanister(KEY_PREFIX.canister, id);
+/** What the certified tree shows of a canister. */
+export const publicInfoKey = (id: Uint8Array): Uint8Array => ofCanister(KEY_PREFIX.publicInfo, id);
+export const heapPrefix = (id: Uint8Array): Uint8Array => ofCanister(KEY_PREFIX.heapChunk, id);
+export const heapChunkKey = (id: Uint8Array, index: number): Uint8Array =>
+  concatBytes(heapPrefix(id), u32BigEndian(index));
+export const stablePrefix = (id: Uint8Array): Uint8Array => ofCanister(KEY_PREFIX.stableChunk, id);
+export const stableChunkKey = (id: Uint8Array, index: number): Uint8Array =>
+  concatBytes(stablePrefix(id), u32BigEndian(index));
+/** Uploaded module bytes by SHA-256, with a reference count. */
+export const moduleKey = (hash: Uint8Array): Uint8Array => concatBytes(KEY_PREFIX.module, hash);
+/** Status of a request, by request id. */
+export const ingressKey = (requestId: Uint8Array): Uint8Array =>
+  concatBytes(KEY_PREFIX.ingress, requestId);
+/** When a request's status may be forgotten. */
+export const ingressPruningKey = (timeNs: bigint, requestId: Uint8Array): Uint8Array =>
+  timed(KEY_PREFIX.ingressPruning, timeNs, requestId);
+export const callContextKey = (id: Uint8Array, number: bigint): Uint8Array =>
+  numbered(KEY_PREFIX.callContext, id, number);
+export const callContextPrefix = (id: Uint8Array): Uint8Array =>
+  ofCanister(KEY_PREFIX.callContext, id);
+export const callbackKey = (id: Uint8Array, number: bigint): Uint8Array =>
+  numbered(KEY_PREFIX.callback, id, number);
+/** Deadline of a best-effort call. */
+export const callDeadlineKey = (timeNs: bigint, id: Uint8Array, callback: bigint): Uint8Array =>
+  timed(KEY_PREFIX.callDeadline, timeNs, concatBytes(sized(id), u64BigEndian(callback)));
+export const inboxKey = (id: Uint8Array): Uint8Array => ofCanister(KEY_PREFIX.inbox, id);
+export const messageKey = (id: Uint8Array, number: bigint): Uint8Array =>
+  numbered(KEY_PREFIX.message, id, number);
+/** Global timer of a canister, ordered by time. */
+export const timerKey = (timeNs: bigint, id: Uint8Array): Uint8Array =>
+  timed(KEY_PREFIX.timer, timeNs, sized(id));
+export const taskKey = (number: bigint): Uint8Array =>
+  concatBytes(KEY_PREFIX.task, u64BigEndian(number));
+export const logKey = (id: Uint8Array): Uint8Array => ofCanister(KEY_PREFIX.log, id);
+export const storedChunkKey = (id: Uint8Array, hash: Uint8Array): Uint8Array =>
+  concatBytes(ofCanister(KEY_PREFIX.storedChunk, id), hash);
+export const storedChunkPrefix = (id: Uint8Array): Uint8Array =>
+  ofCanister(KEY_PREFIX.storedChunk, id);
+
+/** The u64 after the type byte of a time-ordered key. */
+export const timeOfKey = (key: Uint8Array): bigint => readU64BigEndian(key, 1);
+/** The canister and chunk number of a heap chunk's key. */
+export function parseHeapChunkKey(key: Uint8Array): { id: Uint8Array; index: number } {
+  const length = key[1]!;
+  const view = new DataView(key.buffer, key.byteOffset + 2 + length, 4);
+  return { id: key.slice(2, 2 + length), index: view.getUint32(0) };
+}

@@ -1,0 +1,102 @@
+// The state as a block sees it while it executes: the committed view below, the block's own changes
+// above. Records are decoded once a block and encoded once at the end. Owns no schema.
+
+import {
+  assert,
+  type Codec,
+  compareBytes,
+  decodeWith,
+  encodeWith,
+  equalBytes,
+  formatHex,
+} from "gyrotron/base";
+import type { StateView, StateWrite } from "gyrotron/store";
+
+interface Entry {
+  readonly key: Uint8Array;
+  readonly codec: Codec<unknown>;
+  value: unknown;
+  changed: boolean;
+}
+
+/** Reads through to the view; collects the block's writes. */
+export class StateOverlay {
+  readonly #view: StateView;
+  readonly #entries = new Map<string, Entry>();
+
+  constructor(view: StateView) {
+    this.#view = view;
+  }
+
+  /** The record at `key`. It may be changed in place if `put` is called afterwards. */
+  get<T>(codec: Codec<T>, key: Uint8Array): T | undefined {
+    const name = formatHex(key);
+    let entry = this.#entries.get(name);
+    if (entry === undefined) {
+      const bytes = this.#view.get(key);
+      const value = bytes === undefined ? undefined : decodeWith(codec, bytes);
+      entry = { key, codec: codec as Codec<unknown>, value, changed: false };
+      this.#entries.set(name, entry);
+    }
+    return entry.value as T | undefined;
+  }
+
+  put<T>(codec: Codec<T>, key: Uint8Array, value: T): void {
+    this.#set(codec as Codec<unknown>, key, value);
+  }
+
+  delete(key: Uint8Array): void {
+    this.#set(deletedCodec, key, undefined);
+  }
+
+  /** Keys under `prefix` that exist now, in ascending order, as long as `include` holds. */
+  keys(prefix: Uint8Array, include: (key: Uint8Array) => boolean = () => true): Uint8Array[] {
+    const found = new Map<string, Uint8Array>();
+    for (const [key] of this.#view.range(prefix)) {
+      if (!include(key)) break;
+      found.set(formatHex(key), key);
+    }
+    const prefixName = formatHex(prefix);
+    for (const [name, entry] of this.#entries) {
+      if (!name.startsWith(prefixName)) continue;
+      if (entry.value === undefined) found.delete(name);
+      else if (include(entry.key)) found.set(name, entry.key);
+    }
+    return [...found.values()].sort(compareBytes);
+  }
+
+  /** The block's changes, in ascending order of keys; what did not change in the end is left out. */
+  writes(): StateWrite[] {
+    const writes: StateWrite[] = [];
+    for (const entry of this.#entries.values()) {
+      if (!entry.changed) continue;
+      const value = entry.value === undefined ? undefined : encodeWith(entry.codec, entry.value);
+      if (isSame(this.#view.get(entry.key), value)) continue;
+      writes.push({ key: entry.key, value });
+    }
+    return writes.sort((left, right) => compareBytes(left.key, right.key));
+  }
+
+  #set(codec: Codec<unknown>, key: Uint8Array, value: unknown): void {
+    const name = formatHex(key);
+    this.#entries.set(name, { key, codec, value, changed: true });
+  }
+}
+
+function isSame(left: Uint8Array | undefined, right: Uint8Array | undefined): boolean {
+  return left === undefined || right === undefined ? left === right : equalBytes(left, right);
+}
+
+// A deleted entry is never encoded.
+const deletedCodec: Codec<unknown> = {
+  write: () => assert(false, "a deleted record cannot be encoded"),
+  read: (reader) => {
+    throw reader.error("a deleted record cannot be decoded");
+  },
+};
+
+/** A value that is bytes already. */
+export const rawBytes: Codec<Uint8Array> = {
+  write: (writer, value) => writer.raw(value),
+  read: (reader) => reader.raw(reader.bytes.length - reader.offset),
+};
