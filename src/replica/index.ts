@@ -6,4 +6,9 @@ export * from "./http-api/index.ts";
 export { inspectManagementIngress, MANAGEMENT_METHODS } from "./management/dispatch.ts";
 export { createReplica, type ReplicaOptions } from "./replica.ts";
 export * from "./state/keys.ts";
-export { ingressCodec, type IngressRecord } from "./state/records.ts";
+export {
+  canisterCodec,
+  type CanisterRecord,
+  ingressCodec,
+  type IngressRecord,
+} from "./state/records.ts";
