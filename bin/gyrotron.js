@@ -1,0 +1,66 @@
+#!/usr/bin/env node
+// Starts the command line with a Node that can run canisters (24 or newer, for 64-bit Wasm), however
+// old the Node that reads this file is: plain ES2020, no dependency, nothing newer than Node 16.
+
+import { spawn } from "child_process";
+import { existsSync } from "fs";
+import { createRequire } from "module";
+import { constants } from "os";
+import { dirname, join } from "path";
+import { fileURLToPath } from "url";
+
+const NODE_MAJOR_MIN = 24;
+const ROOT = join(dirname(fileURLToPath(import.meta.url)), "..");
+const SOURCES = join(ROOT, "src", "cli", "main.ts");
+const BUILT = join(ROOT, "dist", "cli", "main.js");
+
+main();
+
+function main() {
+  const node = findNode();
+  if (node === undefined) {
+    fail(
+      `gyrotron needs Node ${NODE_MAJOR_MIN} or newer and this is ${process.version}: ` +
+        "run `npm ci` in its folder (it brings the right one) or install a newer Node",
+    );
+  }
+  const fromSources = existsSync(SOURCES);
+  if (!fromSources && !existsSync(BUILT)) fail(`gyrotron is incomplete: ${BUILT} is missing`);
+  const entry = fromSources ? ["--conditions=source", SOURCES] : [BUILT];
+  run(node, [...entry, ...process.argv.slice(2)]);
+}
+
+/** The pinned Node if it is installed, else this one if it is new enough. */
+function findNode() {
+  const file = process.platform === "win32" ? "node.exe" : "node";
+  const own = join(ROOT, "node_modules", "node", "bin", file);
+  if (existsSync(own)) return own;
+  try {
+    const manifest = createRequire(import.meta.url).resolve("node/package.json");
+    const nearby = join(dirname(manifest), "bin", file);
+    if (existsSync(nearby)) return nearby;
+  } catch (_notInstalled) {
+    // Fall through to the Node that runs this file.
+  }
+  const major = Number(process.versions.node.split(".")[0]);
+  return major >= NODE_MAJOR_MIN ? process.execPath : undefined;
+}
+
+/** Runs the real program in our place: same terminal, same signals, same exit status. */
+function run(node, args) {
+  // The channel carries nothing; its closing tells the child that this process is gone.
+  const child = spawn(node, args, { stdio: ["inherit", "inherit", "inherit", "ipc"] });
+  const forward = (signal) => child.kill(signal);
+  const signals = ["SIGINT", "SIGTERM", "SIGHUP"];
+  for (const signal of signals) process.on(signal, forward);
+  child.on("error", (error) => fail(`gyrotron could not start ${node}: ${error.message}`));
+  child.on("exit", (status, signal) => {
+    for (const name of signals) process.off(name, forward);
+    process.exit(signal === null ? status : 128 + (constants.signals[signal] || 0));
+  });
+}
+
+function fail(message) {
+  process.stderr.write(`${message}\n`);
+  process.exit(1);
+}

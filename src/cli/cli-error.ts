@@ -1,0 +1,62 @@
+// What can go wrong on the command line, each with the one line that a person reads.
+
+import { GyrotronError } from "gyrotron/base";
+
+export type CliErrorInfo =
+  | { code: "cli/unknown-command"; command: string; suggestion: string | undefined }
+  | { code: "cli/usage"; problem: string; usage: string }
+  | { code: "cli/node-not-running"; url: string }
+  | { code: "cli/unknown-canister"; name: string; known: readonly string[] }
+  | { code: "cli/unknown-method"; canister: string; method: string; known: readonly string[] }
+  /** A Candid argument that does not parse or fit. */
+  | { code: "cli/argument"; what: string; problem: string }
+  | { code: "cli/rejected"; action: string; rejectCode: number; errorCode: string; message: string }
+  | { code: "cli/node-refused"; status: number; message: string }
+  | { code: "cli/identity"; file: string; problem: string }
+  | { code: "cli/file"; file: string; problem: string };
+
+/** A failure that a person can act on. */
+export class CliError extends GyrotronError<CliErrorInfo> {}
+
+/** The failure in one line, without a stack. */
+export function explainCliError(info: CliErrorInfo): string {
+  switch (info.code) {
+    case "cli/unknown-command": {
+      const hint =
+        info.suggestion === undefined
+          ? "see `gyrotron help`"
+          : `did you mean \`${info.suggestion}\`?`;
+      return `unknown command \`${info.command}\`: ${hint}`;
+    }
+    case "cli/usage":
+      return `${info.problem}: use \`gyrotron ${info.usage}\``;
+    case "cli/node-not-running":
+      return `no node answers at ${info.url}: start one with \`gyrotron start\` or name another with --host and --port`;
+    case "cli/unknown-canister": {
+      const known =
+        info.known.length === 0
+          ? "nothing has been deployed here"
+          : `known are ${info.known.join(", ")}`;
+      return `no canister is called \`${info.name}\`: ${known}`;
+    }
+    case "cli/unknown-method": {
+      const known = info.known.length === 0 ? "it has none" : `it has ${info.known.join(", ")}`;
+      return `canister ${info.canister} has no method \`${info.method}\`: ${known}`;
+    }
+    case "cli/argument":
+      return `wrong argument for ${info.what}: ${info.problem}`;
+    case "cli/rejected": {
+      const code =
+        info.errorCode === ""
+          ? `code ${info.rejectCode}`
+          : `code ${info.rejectCode}, ${info.errorCode}`;
+      return `${info.action} was rejected (${code}): ${info.message}`;
+    }
+    case "cli/node-refused":
+      return `the node refused the request (HTTP ${info.status}): ${info.message}`;
+    case "cli/identity":
+      return `cannot use the identity in ${info.file}: ${info.problem}`;
+    case "cli/file":
+      return `${info.file}: ${info.problem}`;
+  }
+}

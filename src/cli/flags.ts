@@ -1,0 +1,71 @@
+// Reads a command's flags and positional arguments; every mistake names the command's usage.
+
+import { type ParseArgsOptionDescriptor, parseArgs } from "node:util";
+import { CliError } from "./cli-error.ts";
+
+/** Flags that a command knows, by long name. */
+export type FlagTable = Readonly<Record<string, ParseArgsOptionDescriptor>>;
+
+/** What was typed. */
+export interface Flags {
+  readonly positionals: readonly string[];
+  /** A flag's text; undefined if it is absent. */
+  text(name: string): string | undefined;
+  isSet(name: string): boolean;
+}
+
+/** Flags of every command that talks to a running node. */
+export const NODE_FLAGS = {
+  host: { type: "string" },
+  port: { type: "string" },
+  data: { type: "string" },
+  identity: { type: "string" },
+} as const satisfies FlagTable;
+
+export const DEFAULT_HOST = "127.0.0.1";
+export const DEFAULT_PORT = 4943;
+export const DEFAULT_DATA = ".gyrotron";
+
+/** Reads `args`. @throws CliError `cli/usage` */
+export function readFlags(args: readonly string[], table: FlagTable, usage: string): Flags {
+  try {
+    const { values, positionals } = parseArgs({
+      args: [...args],
+      options: table,
+      allowPositionals: true,
+    });
+    const given = values as Readonly<Record<string, string | boolean | undefined>>;
+    return {
+      positionals,
+      text: (name) => {
+        const value = given[name];
+        return typeof value === "string" ? value : undefined;
+      },
+      isSet: (name) => given[name] === true,
+    };
+  } catch (error) {
+    const [problem = "wrong flags"] =
+      error instanceof Error ? error.message.split(/\. To specify|\.$/) : [];
+    throw new CliError({ code: "cli/usage", problem, usage }, { cause: error });
+  }
+}
+
+/** Where the node is or shall be. @throws CliError if the port is no port */
+export function readAddress(flags: Flags, usage: string): { host: string; port: number } {
+  const host = flags.text("host") ?? DEFAULT_HOST;
+  const text = flags.text("port");
+  const port = text === undefined ? DEFAULT_PORT : Number(text);
+  if (!Number.isInteger(port) || port < 0 || port > 65_535 || text === "") {
+    throw new CliError({
+      code: "cli/usage",
+      problem: `--port takes 0 to 65535, not ${text}`,
+      usage,
+    });
+  }
+  return { host, port };
+}
+
+/** URL of an address, with the brackets of IPv6. */
+export function formatUrl(host: string, port: number): string {
+  return `http://${host.includes(":") ? `[${host}]` : host}:${port}`;
+}

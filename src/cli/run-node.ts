@@ -1,0 +1,96 @@
+// Runs a node in this process until it is told to stop: opens the port, then the state, and shows
+// what canisters print. Shared by `start` and `demo`.
+
+import process from "node:process";
+import { formatPrincipal } from "gyrotron/crypto";
+import type { NodeCore } from "gyrotron/node";
+import { Deployments } from "./deployments.ts";
+import { formatUrl } from "./flags.ts";
+import { paint, print, printable, printProblem } from "./output.ts";
+
+/** Where a node listens and keeps its data. */
+export interface RunOptions {
+  readonly host: string;
+  readonly port: number;
+  readonly dataFolder: string;
+}
+
+/** A node that answers. */
+export interface RunningNode {
+  readonly core: NodeCore;
+  readonly url: string;
+  /** Resolves with the exit status when the node has ended, for whatever reason. */
+  readonly ended: Promise<number>;
+  /** Stops the node in good order; `ended` then resolves with 0. */
+  stop(): void;
+}
+
+/** A second request to stop within this time means the same one (a terminal sends it twice). */
+const REPEATED_SIGNAL_MS = 500;
+
+/** Starts a node. @throws HttpServerError, StoreError, NodeError */
+export async function runNode(options: RunOptions): Promise<RunningNode> {
+  const { createNode, HttpServer } = await import("gyrotron/node");
+  const { host, dataFolder } = options;
+  const server = await HttpServer.listen({ host, port: options.port });
+  let core: NodeCore;
+  try {
+    core = await createNode({ dataDir: dataFolder });
+  } catch (error) {
+    await server.close();
+    throw error;
+  }
+  server.attach(core);
+  showConsole(core, dataFolder);
+  const { promise: ended, resolve } = Promise.withResolvers<number>();
+  let isStopping = false;
+  const stop = (status = 0): void => {
+    if (isStopping) return;
+    isStopping = true;
+    server
+      .close()
+      .then(() => core.close())
+      .then(
+        () => resolve(status),
+        (error: unknown) => {
+          printProblem(
+            `the node did not stop in good order: ${error instanceof Error ? error.message : String(error)}`,
+          );
+          resolve(1);
+        },
+      );
+  };
+  core.onFailure((error) => {
+    printProblem(`the node stopped: ${error instanceof Error ? error.message : String(error)}`);
+    stop(1);
+  });
+  stopOnSignals(() => stop(0));
+  return { core, url: formatUrl(host, server.port), ended, stop: () => stop(0) };
+}
+
+/** Prints what canisters print and their traps, under their names. */
+function showConsole(core: NodeCore, dataFolder: string): void {
+  let deployments = new Deployments(dataFolder);
+  core.onConsole((line) => {
+    const id = formatPrincipal(line.canisterId);
+    if (deployments.nameOf(id) === undefined) deployments = new Deployments(dataFolder);
+    const name = deployments.nameOf(id) ?? id;
+    const time = new Date(Number(line.timeNs / 1_000_000n)).toISOString().slice(11, 23);
+    print(`${paint(time, "faint")} ${paint(name, "strong")} ${printable(line.text)}`);
+  });
+}
+
+/** The first signal, or the end of the launcher, stops the node in good order; a later one at once. */
+function stopOnSignals(stop: () => void): void {
+  let firstMs: number | undefined;
+  const onSignal = (): void => {
+    if (firstMs === undefined) {
+      firstMs = performance.now();
+      stop();
+    } else if (performance.now() - firstMs > REPEATED_SIGNAL_MS) process.exit(130);
+  };
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, onSignal);
+  if (process.channel === undefined) return;
+  process.on("disconnect", onSignal);
+  process.channel?.unref();
+}

@@ -1,0 +1,172 @@
+// The node's door for HTTP: listens, reads bodies up to the limit, answers CORS, and hands requests
+// of the ICP's interface to ApiHandler. Until a node is attached it answers 503, so that a port in
+// use is known before any state is opened.
+
+import { type IncomingMessage, type Server, type ServerResponse, createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { HTTP_BODY_BYTES_MAX, present } from "gyrotron/base";
+import { OVERLOADED_TEXT } from "gyrotron/replica";
+import type { NodeCore } from "../node-contract.ts";
+import { ApiHandler } from "./api-handler.ts";
+import { HttpServerError } from "./http-error.ts";
+import { type HttpReply, textReply } from "./http-reply.ts";
+
+/** Where to listen. */
+export interface HttpServerOptions {
+  host: string;
+  /** 0: any free port. */
+  port: number;
+}
+
+/** How long an idle connection stays open; longer than clients keep theirs. */
+const KEEP_ALIVE_MS = 75_000;
+const REQUEST_MS_MAX = 60_000;
+const CLOSE_MS_MAX = 3_000;
+const CORS_HEADERS = [
+  "access-control-allow-origin",
+  "*",
+  "access-control-allow-methods",
+  "GET, POST, OPTIONS",
+  "access-control-allow-headers",
+  "authorization, accept, content-type",
+  "access-control-max-age",
+  "600",
+];
+const STARTING = textReply(503, "The node is starting.");
+const TOO_LARGE = textReply(
+  413,
+  `The request body is larger than the max allowed ${HTTP_BODY_BYTES_MAX} bytes.`,
+);
+const FAILED = textReply(503, OVERLOADED_TEXT);
+
+/** A listening server. */
+export class HttpServer {
+  readonly #server: Server;
+  #api: ApiHandler | undefined;
+
+  private constructor() {
+    this.#server = createServer(
+      { keepAliveTimeout: KEEP_ALIVE_MS, requestTimeout: REQUEST_MS_MAX },
+      (request, response) => this.#handle(request, response),
+    );
+  }
+
+  /** Starts to listen. @throws HttpServerError */
+  static listen(options: HttpServerOptions): Promise<HttpServer> {
+    const { promise, resolve, reject } = Promise.withResolvers<HttpServer>();
+    const { host, port } = options;
+    const server = new HttpServer();
+    server.#server.once("error", (error: NodeJS.ErrnoException) => {
+      const info =
+        error.code === "EADDRINUSE"
+          ? ({ code: "http/port-in-use", host, port } as const)
+          : ({ code: "http/cannot-listen", host, port, reason: error.message } as const);
+      reject(new HttpServerError(info, { cause: error }));
+    });
+    server.#server.listen({ host, port }, () => resolve(server));
+    return promise;
+  }
+
+  /** The port in use, also if any was asked for. */
+  get port(): number {
+    return (present(this.#server.address(), "the server is listening") as AddressInfo).port;
+  }
+
+  /** Answers requests from this node from now on. */
+  attach(node: NodeCore): void {
+    this.#api = new ApiHandler(node);
+  }
+
+  /** Stops listening, lets running requests end for a moment, then cuts them. */
+  async close(): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#server.close(() => resolve());
+    this.#server.closeIdleConnections();
+    const timer = setTimeout(() => this.#server.closeAllConnections(), CLOSE_MS_MAX);
+    await promise;
+    clearTimeout(timer);
+  }
+
+  #handle(request: IncomingMessage, response: ServerResponse): void {
+    response.sendDate = false;
+    const { method = "GET", url = "/" } = request;
+    if (method === "OPTIONS") {
+      response.writeHead(204, CORS_HEADERS).end();
+      return;
+    }
+    const api = this.#api;
+    if (api === undefined) {
+      send(response, STARTING);
+      return;
+    }
+    if (method !== "POST") {
+      send(response, api.get(method, url));
+      return;
+    }
+    // Refusals by URL and header need no body.
+    const route = api.postRoute(url, request.headers["content-type"]);
+    if ("status" in route) {
+      send(response, route);
+      request.resume();
+      return;
+    }
+    readBody(request, response, (body) => {
+      const reply = api.post(route, body);
+      if (reply instanceof Promise)
+        reply.then(
+          (done) => send(response, done),
+          () => send(response, FAILED),
+        );
+      else send(response, reply);
+    });
+  }
+}
+
+function readBody(
+  request: IncomingMessage,
+  response: ServerResponse,
+  use: (body: Uint8Array) => void,
+): void {
+  const declared = Number(request.headers["content-length"] ?? 0);
+  if (declared > HTTP_BODY_BYTES_MAX) {
+    refuseBody(request, response);
+    return;
+  }
+  const chunks: Buffer[] = [];
+  let size = 0;
+  request.on("data", (chunk: Buffer) => {
+    size += chunk.length;
+    if (size > HTTP_BODY_BYTES_MAX) {
+      chunks.length = 0;
+      request.removeAllListeners("data").removeAllListeners("end");
+      refuseBody(request, response);
+      return;
+    }
+    chunks.push(chunk);
+  });
+  request.on("end", () => {
+    const [only] = chunks;
+    use(chunks.length === 1 && only !== undefined ? only : Buffer.concat(chunks, size));
+  });
+}
+
+/** Answers at once and ends the connection, so that the rest is not read. */
+function refuseBody(request: IncomingMessage, response: ServerResponse): void {
+  response.setHeader("connection", "close");
+  response.once("finish", () => request.destroy());
+  send(response, TOO_LARGE);
+}
+
+function send(response: ServerResponse, reply: HttpReply): void {
+  const headers = [
+    "content-type",
+    reply.contentType,
+    "content-length",
+    String(reply.body.length),
+    "access-control-allow-origin",
+    "*",
+  ];
+  if (reply.allow !== undefined) headers.push("allow", reply.allow);
+  response.writeHead(reply.status, headers);
+  response.end(reply.body);
+}
