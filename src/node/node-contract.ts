@@ -3,7 +3,14 @@
 // `createNode` (node.ts) runs it on worker threads and disk, `createInlineNode` (inline-node.ts) in
 // one thread and memory. Owns no behaviour.
 
-import type { ConsoleLine, IngressContent, NetworkConfig, QueryResult } from "gyrotron/replica";
+import type {
+  AuthenticatedSender,
+  CanisterPublicInfo,
+  ConsoleLine,
+  IngressContent,
+  NetworkConfig,
+  QueryResult,
+} from "gyrotron/replica";
 import type { StateView } from "gyrotron/store";
 
 /** How long `submitCall` waits for the answer unless told otherwise. */
@@ -34,6 +41,8 @@ export interface CallRequest {
   /** The envelope byte for byte as it came; its signature has been verified. */
   envelope: Uint8Array;
   content: IngressContent;
+  /** What the check of the signature proved, so that the execution thread need not check again; left out: it does. */
+  authenticated?: AuthenticatedSender | undefined;
   /** How long to wait for the answer: 0 answers `pending` as soon as the call is accepted. */
   waitMs?: number;
 }
@@ -60,18 +69,12 @@ export interface SignedQueryResult {
   signature: Uint8Array;
 }
 
-/** What the state knows of a canister, as far as reading it matters. */
-export interface ReadableCanister {
-  controllers: readonly Uint8Array[];
-  metadata: readonly { name: string; visibility: "public" | "private" }[];
-}
-
 /** Public information about requests and canisters in the last certified state. */
 export interface PublicState {
   readonly view: StateView;
   /** Who sent a request and to which canister; undefined if the state does not know it. */
   request(requestId: Uint8Array): { sender: Uint8Array; canisterId: Uint8Array } | undefined;
-  canister(canisterId: Uint8Array): ReadableCanister | undefined;
+  canister(canisterId: Uint8Array): CanisterPublicInfo | undefined;
 }
 
 /** The paths that a reader may see. */

@@ -33,6 +33,12 @@ function naiveRoot(entries: readonly Entry[], bit = 0): Uint8Array {
   return sha256(concatBytes(Uint8Array.of(1), naiveRoot(left, bit + 1), naiveRoot(right, bit + 1)));
 }
 
+function sameEntries(left: MemoryView, right: MemoryView): boolean {
+  const bytesOf = (view: MemoryView): Uint8Array =>
+    concatBytes(...[...view.range(new Uint8Array(0))].flat());
+  return equalBytes(bytesOf(left), bytesOf(right));
+}
+
 /** Prefix-free keys of several lengths: a length byte, then bytes of a small alphabet so that keys collide. */
 const key = fc
   .array(fc.constantFrom(0, 1, 128, 255), { maxLength: 4 })
@@ -58,6 +64,9 @@ test("the incremental root is the naive root after every block, and after every 
         assert(equalBytes(trie.root(), expected));
         assert(equalBytes(loadStateTrie(derived).root(), expected));
         assert(equalBytes(rebuildStateTrie(state).root(), expected));
+        const leaves = new MemoryView();
+        leaves.apply([...trie.derived()]);
+        assert(sameEntries(leaves, derived));
         assert(trie.leafCount === state.size && derived.size === state.size);
       }
     }),

@@ -17,6 +17,8 @@ export interface TrieUpdate {
 export interface StateTrie {
   readonly leafCount: number;
   root(): Uint8Array;
+  /** The value hashes of all leaves, ascending by key: what a lost `derived` held. */
+  derived(): Iterable<StateWrite>;
   /** Applies puts and deletes in order. Cost: the keys written, times their depth. */
   apply(writes: readonly StateWrite[]): TrieUpdate;
 }
@@ -79,6 +81,14 @@ class CritBitTrie implements StateTrie {
 
   root(): Uint8Array {
     return this.#top === undefined ? emptyStateRoot() : hashOf(this.#top);
+  }
+
+  *derived(): Iterable<StateWrite> {
+    const pending = this.#top === undefined ? [] : [this.#top];
+    for (let node = pending.pop(); node !== undefined; node = pending.pop()) {
+      if (node.kind === "leaf") yield { key: node.key, value: node.valueHash };
+      else pending.push(node.right, node.left);
+    }
   }
 
   apply(writes: readonly StateWrite[]): TrieUpdate {

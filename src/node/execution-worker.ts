@@ -1,0 +1,44 @@
+// The execution thread: the one place that changes the state. Opens the store, boots the replica on
+// it, then executes and commits block after block as the main thread sends them.
+
+import { parentPort, workerData } from "node:worker_threads";
+import { assert, present } from "gyrotron/base";
+import type { Replica } from "gyrotron/replica";
+import type { Store } from "gyrotron/store";
+import { openLmdbStore } from "./lmdb-store.ts";
+import { bootStateMachine, type StateMachine } from "./state-machine.ts";
+import {
+  type AnnouncedKeys,
+  type ExecutorRequest,
+  serve,
+  type WorkerStart,
+} from "./worker-protocol.ts";
+
+const start = workerData as WorkerStart;
+let store: Store | undefined;
+let machine: StateMachine | undefined;
+
+serve<ExecutorRequest>(present(parentPort, "this file is a worker"), async (request) => {
+  switch (request.kind) {
+    case "boot":
+      return boot();
+    case "execute":
+      return present(machine, "boot comes first").execute(request.block, request.authenticated);
+    case "close":
+      await store?.close();
+      start.announcements.close();
+      return undefined;
+  }
+});
+
+async function boot(): Promise<StateMachine["booted"]> {
+  assert(machine === undefined, "a worker boots once");
+  const { createNodeReplica } = (await import(start.replicaModule)) as {
+    createNodeReplica: () => Promise<Replica>;
+  };
+  store = openLmdbStore(start.statePath);
+  machine = bootStateMachine(await createNodeReplica(), store, start.genesis, (height, keys) => {
+    start.announcements.postMessage({ height, keys } satisfies AnnouncedKeys);
+  });
+  return machine.booted;
+}

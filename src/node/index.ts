@@ -1,0 +1,16 @@
+// The composition root: a node on this machine, its door for HTTP, and the compilers.
+export { type CompiledModule, compileFile } from "./compiler/compile.ts";
+export {
+  CompilerError,
+  type CompilerErrorInfo,
+  type Diagnostic,
+} from "./compiler/compiler-error.ts";
+export { HttpServer, type HttpServerOptions } from "./http/http-server.ts";
+export { HttpServerError, type HttpServerErrorInfo } from "./http/http-error.ts";
+export { createInlineNode, type InlineNodeOptions } from "./inline-node.ts";
+export { loadNodeKeys, type NodeKeys, nodeKeysFromEntropy } from "./keys.ts";
+export { createNode, systemHost } from "./node.ts";
+export * from "./node-contract.ts";
+export type { NodeHost } from "./node-core.ts";
+export { NodeError, type NodeErrorInfo } from "./node-error.ts";
+export { createNode } from "./node.ts";

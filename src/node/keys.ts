@@ -1,0 +1,94 @@
+// The secrets of a node of one: the network's BLS key and the node's own Ed25519 key, made at the
+// first start and kept in the data folder for its owner's eyes only. Nothing here logs a secret.
+
+import { randomBytes } from "node:crypto";
+import { readFileSync } from "node:fs";
+import { parseHex } from "gyrotron/base";
+import {
+  blsPublicKeyDer,
+  blsSecretKeyFromUniform,
+  ed25519PublicKeyDer,
+  selfAuthenticating,
+} from "gyrotron/crypto";
+import type { NetworkConfig } from "gyrotron/replica";
+import { writeDurably } from "./data-folder.ts";
+import { NodeError } from "./node-error.ts";
+
+/** Secrets with what follows from them. */
+export interface NodeKeys {
+  /** BLS scalar, 32 bytes: signs certificates. */
+  rootSecret: Uint8Array;
+  rootKeyDer: Uint8Array;
+  subnetId: Uint8Array;
+  /** Ed25519 seed, 32 bytes: signs answers to queries. */
+  nodeSeed: Uint8Array;
+  nodeKeyDer: Uint8Array;
+  nodeId: Uint8Array;
+}
+
+const PRICE_NODES_DEFAULT = 13;
+
+/** Keys from secrets. @throws CryptoError on secrets of the wrong form */
+export function nodeKeysFrom(rootSecret: Uint8Array, nodeSeed: Uint8Array): NodeKeys {
+  const rootKeyDer = blsPublicKeyDer(rootSecret);
+  const nodeKeyDer = ed25519PublicKeyDer(nodeSeed);
+  return {
+    rootSecret,
+    rootKeyDer,
+    subnetId: selfAuthenticating(rootKeyDer),
+    nodeSeed,
+    nodeKeyDer,
+    nodeId: selfAuthenticating(nodeKeyDer),
+  };
+}
+
+/** Keys from 80 unpredictable bytes. */
+export function nodeKeysFromEntropy(entropy: Uint8Array): NodeKeys {
+  return nodeKeysFrom(blsSecretKeyFromUniform(entropy.slice(0, 48)), entropy.slice(48, 80));
+}
+
+/** Reads the key file; creates it where `mayCreate`. @throws NodeError `node/keys` */
+export function loadNodeKeys(path: string, mayCreate: boolean): NodeKeys {
+  const text = readKeyFile(path);
+  if (text !== undefined) return parseKeyFile(path, text);
+  if (!mayCreate)
+    throw keysError(path, "the file is missing, and the network cannot sign without it");
+  const keys = nodeKeysFromEntropy(randomBytes(80));
+  const content = { rootSecret: keys.rootSecret.toHex(), nodeSeed: keys.nodeSeed.toHex() };
+  writeDurably(path, `${JSON.stringify(content)}\n`, 0o600);
+  return keys;
+}
+
+/** The network that a node of one makes of its keys. */
+export function configOf(keys: NodeKeys, priceNodes: number = PRICE_NODES_DEFAULT): NetworkConfig {
+  const { subnetId, rootKeyDer, nodeKeyDer } = keys;
+  return { subnetId, rootKeyDer, nodeKeys: [nodeKeyDer], priceNodes };
+}
+
+function readKeyFile(path: string): string | undefined {
+  try {
+    return readFileSync(path, "utf8");
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+    throw keysError(path, (error as Error).message);
+  }
+}
+
+function parseKeyFile(path: string, text: string): NodeKeys {
+  try {
+    const content = JSON.parse(text) as { rootSecret?: unknown; nodeSeed?: unknown };
+    return nodeKeysFrom(secretOf(content.rootSecret), secretOf(content.nodeSeed));
+  } catch {
+    // Not the parser's message: it may quote the file.
+    throw keysError(path, "not a key file, or damaged");
+  }
+}
+
+function secretOf(value: unknown): Uint8Array {
+  const bytes = typeof value === "string" ? parseHex(value) : undefined;
+  return bytes ?? new Uint8Array(0);
+}
+
+function keysError(path: string, reason: string): NodeError {
+  return new NodeError({ code: "node/keys", path, reason });
+}

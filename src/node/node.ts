@@ -1,0 +1,79 @@
+// Composition of a real node: data folder, keys, worker threads, clock. `createNode` is the way in for
+// HTTP, the CLI and the demo.
+
+import { randomBytes } from "node:crypto";
+import { equalBytes } from "gyrotron/base";
+import type { Genesis } from "gyrotron/consensus";
+import { installNodeCrypto } from "./crypto-provider.ts";
+import { type DataFolder, openDataFolder } from "./data-folder.ts";
+import { configOf, loadNodeKeys, type NodeKeys } from "./keys.ts";
+import type { NodeCore, NodeOptions } from "./node-contract.ts";
+import { type NodeHost, startNodeCore } from "./node-core.ts";
+import { NodeError } from "./node-error.ts";
+import { startThreadedBackstage } from "./threaded-backstage.ts";
+
+/** What tests may replace. */
+export interface NodeOverrides {
+  /** Module whose `createNodeReplica` each worker calls. */
+  replicaModule?: URL;
+}
+
+/** Starts a network of one on a data folder, or goes on with the one that is there. @throws StoreError NodeError */
+export async function createNode(
+  options: NodeOptions,
+  overrides: NodeOverrides = {},
+): Promise<NodeCore> {
+  await installNodeCrypto();
+  const folder = openDataFolder(options.dataDir);
+  try {
+    return await startOn(folder, options, overrides);
+  } catch (error) {
+    folder.release();
+    throw error;
+  }
+}
+
+/** The machine's clock, timers and chance. */
+export const systemHost: NodeHost = {
+  nowNs: () => BigInt(Date.now()) * 1_000_000n,
+  schedule(delayNs, callback) {
+    if (delayNs === 0n) {
+      const immediate = setImmediate(callback);
+      return () => clearImmediate(immediate);
+    }
+    // Rounded up, so that a timer never fires before it is due.
+    const timer = setTimeout(callback, Number((delayNs + 999_999n) / 1_000_000n));
+    return () => clearTimeout(timer);
+  },
+  randomness: () => new Uint8Array(randomBytes(32)),
+};
+
+async function startOn(
+  folder: DataFolder,
+  options: NodeOptions,
+  overrides: NodeOverrides,
+): Promise<NodeCore> {
+  const keys = loadNodeKeys(folder.keysPath, !folder.hasFormat);
+  const parts = await startThreadedBackstage({
+    statePath: folder.statePath,
+    genesis: folder.hasFormat ? undefined : genesisOf(keys, options),
+    replicaModule: overrides.replicaModule ?? replicaModuleUrl(),
+  });
+  const { config } = parts.executor.booted;
+  if (!equalBytes(config.rootKeyDer, keys.rootKeyDer)) {
+    await Promise.allSettled([parts.queries.close(), parts.executor.close()]);
+    const reason = "these are the keys of another network than the state's";
+    throw new NodeError({ code: "node/keys", path: folder.keysPath, reason });
+  }
+  if (!folder.hasFormat) folder.writeFormat();
+  return startNodeCore({ keys, host: systemHost, ...parts, release: () => folder.release() });
+}
+
+function genesisOf(keys: NodeKeys, options: NodeOptions): Genesis {
+  return { config: configOf(keys, options.priceNodes), timeNs: systemHost.nowNs() };
+}
+
+function replicaModuleUrl(): URL {
+  const extension = import.meta.url.endsWith(".ts") ? ".ts" : ".js";
+  return new URL(`./replica-factory${extension}`, import.meta.url);
+}

@@ -1,0 +1,52 @@
+// The query thread: answers queries and pre-checks on its own snapshot of the store and with its own
+// replica, which follows the executor's commits by the keys that it announces.
+
+import { parentPort, receiveMessageOnPort, workerData } from "node:worker_threads";
+import { assert, present } from "gyrotron/base";
+import type { Replica } from "gyrotron/replica";
+import { openLmdbReader, type StoreReader } from "./lmdb-store.ts";
+import { QueryMachine } from "./query-machine.ts";
+import {
+  type AnnouncedKeys,
+  type QueryRequest,
+  serve,
+  type WorkerStart,
+} from "./worker-protocol.ts";
+
+const start = workerData as WorkerStart;
+let reader: StoreReader | undefined;
+let machine: QueryMachine | undefined;
+
+serve<QueryRequest>(present(parentPort, "this file is a worker"), async (request) => {
+  switch (request.kind) {
+    case "boot":
+      return boot();
+    case "advance":
+      return present(machine, "boot comes first").advance(request.height);
+    case "inquire":
+      return present(machine, "boot comes first").inquire(request.inquiry);
+    case "close":
+      await reader?.close();
+      start.announcements.close();
+      return undefined;
+  }
+});
+
+async function boot(): Promise<void> {
+  assert(machine === undefined, "a worker boots once");
+  const { createNodeReplica } = (await import(start.replicaModule)) as {
+    createNodeReplica: () => Promise<Replica>;
+  };
+  reader = openLmdbReader(start.statePath);
+  machine = new QueryMachine(await createNodeReplica(), reader, drainAnnouncements);
+}
+
+/** Without waiting: what was announced before the snapshot was taken is already in the port. */
+function drainAnnouncements(): void {
+  for (;;) {
+    const received = receiveMessageOnPort(start.announcements);
+    if (received === undefined) return;
+    const { height, keys } = received.message as AnnouncedKeys;
+    present(machine).announce(height, keys);
+  }
+}

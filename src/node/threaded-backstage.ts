@@ -1,0 +1,168 @@
+// Executor and query runner as worker threads on one data folder, seen from the main thread.
+
+import { MessageChannel, Worker } from "node:worker_threads";
+import type { Genesis } from "gyrotron/consensus";
+import type { Block } from "gyrotron/replica";
+import type { Executor, Findings, Inquiry, QueryRunner } from "./backstage.ts";
+import { NodeError } from "./node-error.ts";
+import type { Authentications, Booted, CommittedBlock } from "./state-machine.ts";
+import {
+  errorFrom,
+  type ExecutorAnswers,
+  type ExecutorRequest,
+  type NumberedAnswer,
+  type NumberedRequest,
+  type QueryAnswers,
+  type QueryRequest,
+  type WorkerStart,
+} from "./worker-protocol.ts";
+
+/** What the workers need to start. */
+export interface BackstageOptions {
+  statePath: string;
+  /** undefined: the store must hold a state. */
+  genesis: Genesis | undefined;
+  /** Module whose `createNodeReplica` each worker calls. */
+  replicaModule: URL;
+}
+
+/** Starts both workers; the executor boots first. @throws StoreError NodeError */
+export async function startThreadedBackstage(
+  options: BackstageOptions,
+): Promise<{ executor: Executor; queries: QueryRunner }> {
+  const { statePath, genesis } = options;
+  const replicaModule = options.replicaModule.href;
+  const { port1: sender, port2: receiver } = new MessageChannel();
+  const executorStart: WorkerStart = { statePath, replicaModule, genesis, announcements: sender };
+  const executor = new WorkerClient<ExecutorRequest, ExecutorAnswers>(
+    "execution-worker",
+    executorStart,
+  );
+  const queryStart: WorkerStart = { statePath, replicaModule, announcements: receiver };
+  const queries = new WorkerClient<QueryRequest, QueryAnswers>("query-worker", queryStart);
+  try {
+    const booted = await executor.request({ kind: "boot" });
+    // After the executor: the folder is complete now.
+    await queries.request({ kind: "boot" });
+    return {
+      executor: new ThreadedExecutor(executor, booted),
+      queries: new ThreadedQueryRunner(queries),
+    };
+  } catch (error) {
+    await Promise.all([executor.terminate(), queries.terminate()]);
+    throw error;
+  }
+}
+
+class ThreadedExecutor implements Executor {
+  readonly #worker: WorkerClient<ExecutorRequest, ExecutorAnswers>;
+  readonly booted: Booted;
+
+  constructor(worker: WorkerClient<ExecutorRequest, ExecutorAnswers>, booted: Booted) {
+    this.#worker = worker;
+    this.booted = booted;
+  }
+
+  execute(block: Block, authenticated: Authentications): Promise<CommittedBlock> {
+    return this.#worker.request({ kind: "execute", block, authenticated });
+  }
+
+  close(): Promise<void> {
+    return this.#worker.close();
+  }
+}
+
+class ThreadedQueryRunner implements QueryRunner {
+  readonly #worker: WorkerClient<QueryRequest, QueryAnswers>;
+
+  constructor(worker: WorkerClient<QueryRequest, QueryAnswers>) {
+    this.#worker = worker;
+  }
+
+  advance(height: bigint): void {
+    // A failure will meet the next inquiry too, which can report it.
+    this.#worker.request({ kind: "advance", height }).catch(() => {});
+  }
+
+  inquire(inquiry: Inquiry): Promise<Findings> {
+    return this.#worker.request({ kind: "inquire", inquiry });
+  }
+
+  close(): Promise<void> {
+    return this.#worker.close();
+  }
+}
+
+/** The instrumented stack budget of canisters is 16 MiB; V8 needs several times that in its slowest tier. */
+const WORKER_STACK_MIB = 64;
+const CLOSE_REQUEST = { kind: "close" } as const;
+
+/** Requests to one worker, each with its answer. */
+class WorkerClient<R extends { kind: string }, A> {
+  readonly #worker: Worker;
+  readonly #open = new Map<number, PromiseWithResolvers<unknown>>();
+  #lastNumber = 0;
+  #end: Error | undefined;
+
+  constructor(name: string, start: WorkerStart) {
+    // This file runs from source or compiled; the worker beside it likewise.
+    const extension = import.meta.url.endsWith(".ts") ? ".ts" : ".js";
+    this.#worker = new Worker(new URL(`./${name}${extension}`, import.meta.url), {
+      name,
+      workerData: start,
+      transferList: [start.announcements],
+      resourceLimits: { stackSizeMb: WORKER_STACK_MIB },
+    });
+    this.#worker.on("message", (message: NumberedAnswer) => this.#settle(message));
+    this.#worker.on("error", (cause) =>
+      this.#fail(hostFailure(`${name}: ${String(cause)}`, cause)),
+    );
+    this.#worker.on("exit", (code) => this.#fail(hostFailure(`${name} exited with code ${code}`)));
+  }
+
+  request<K extends R["kind"] & keyof A>(request: Extract<R, { kind: K }>): Promise<A[K]> {
+    if (this.#end !== undefined) return Promise.reject(this.#end);
+    const number = ++this.#lastNumber;
+    const answer = Promise.withResolvers<unknown>();
+    this.#open.set(number, answer);
+    this.#worker.postMessage({ number, request } satisfies NumberedRequest<unknown>);
+    return answer.promise as Promise<A[K]>;
+  }
+
+  /** Lets it finish and release its store, then ends the thread. */
+  async close(): Promise<void> {
+    try {
+      const number = ++this.#lastNumber;
+      const answer = Promise.withResolvers<unknown>();
+      this.#open.set(number, answer);
+      if (this.#end === undefined) {
+        this.#worker.postMessage({ number, request: CLOSE_REQUEST });
+        await answer.promise;
+      }
+    } finally {
+      await this.terminate();
+    }
+  }
+
+  async terminate(): Promise<void> {
+    this.#end ??= new NodeError({ code: "node/stopped" });
+    await this.#worker.terminate();
+  }
+
+  #settle(message: NumberedAnswer): void {
+    const answer = this.#open.get(message.number);
+    this.#open.delete(message.number);
+    if (message.failure === undefined) answer?.resolve(message.answer);
+    else answer?.reject(errorFrom(message.failure));
+  }
+
+  #fail(error: Error): void {
+    this.#end ??= error;
+    for (const answer of this.#open.values()) answer.reject(this.#end);
+    this.#open.clear();
+  }
+}
+
+function hostFailure(what: string, cause?: unknown): NodeError {
+  return new NodeError({ code: "node/host-failure", what }, { cause });
+}

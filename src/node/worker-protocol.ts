@@ -1,0 +1,104 @@
+// What the main thread and its workers say to each other, by structured clone. One request has one
+// answer, matched by number; errors keep their code.
+
+import { NodeError } from "./node-error.ts";
+import type { MessagePort } from "node:worker_threads";
+import type { Genesis } from "gyrotron/consensus";
+import type { Block } from "gyrotron/replica";
+import { StoreError, type StoreErrorInfo } from "gyrotron/store";
+import type { Findings, Inquiry } from "./backstage.ts";
+import type { Authentications, Booted, CommittedBlock } from "./state-machine.ts";
+
+/** What a worker is started with. */
+export interface WorkerStart {
+  statePath: string;
+  /** URL of the module whose `createNodeReplica` makes the replica. */
+  replicaModule: string;
+  /** Announcements: the executor's end sends, the query runner's receives. */
+  announcements: MessagePort;
+  /** Executor only: the network to make where the store is empty. */
+  genesis?: Genesis | undefined;
+}
+
+/** A block's keys, announced by the executor to the query runner before the commit. */
+export interface AnnouncedKeys {
+  height: bigint;
+  keys: Uint8Array[];
+}
+
+/** To the executor. The answer to each is in `ExecutorAnswers`. */
+export type ExecutorRequest =
+  | { kind: "boot" }
+  | { kind: "execute"; block: Block; authenticated: Authentications }
+  | { kind: "close" };
+
+export interface ExecutorAnswers {
+  boot: Booted;
+  execute: CommittedBlock;
+  close: undefined;
+}
+
+/** To the query runner. */
+export type QueryRequest =
+  | { kind: "boot" }
+  | { kind: "advance"; height: bigint }
+  | { kind: "inquire"; inquiry: Inquiry }
+  | { kind: "close" };
+
+export interface QueryAnswers {
+  boot: undefined;
+  advance: undefined;
+  inquire: Findings;
+  close: undefined;
+}
+
+export interface NumberedRequest<R> {
+  number: number;
+  request: R;
+}
+
+export type NumberedAnswer =
+  { number: number; answer: unknown; failure?: undefined } | { number: number; failure: Failure };
+
+/** An error on its way between threads. */
+export interface Failure {
+  message: string;
+  stack: string | undefined;
+  storeError: StoreErrorInfo | undefined;
+}
+
+/** What of an error crosses to another thread. */
+export function failureFrom(error: unknown): Failure {
+  if (!(error instanceof Error))
+    return { message: String(error), stack: undefined, storeError: undefined };
+  const storeError = error instanceof StoreError ? error.info : undefined;
+  return { message: error.message, stack: error.stack, storeError };
+}
+
+/** The error that a failure stands for: store errors as they were, all else is a host failure. */
+export function errorFrom({ message, stack, storeError }: Failure): StoreError | NodeError {
+  const error =
+    storeError === undefined
+      ? new NodeError({ code: "node/host-failure", what: message })
+      : new StoreError(storeError);
+  // Where it happened, not where it was unpacked.
+  if (stack !== undefined) error.stack = stack;
+  return error;
+}
+
+/** Answers requests on a port, one after the other, in the order in which they come. */
+export function serve<R>(port: MessagePort, handle: (request: R) => Promise<unknown>): void {
+  let previous: Promise<void> = Promise.resolve();
+  const respond = async ({ number, request }: NumberedRequest<R>): Promise<void> => {
+    let reply: NumberedAnswer;
+    try {
+      reply = { number, answer: await handle(request) };
+    } catch (error) {
+      reply = { number, failure: failureFrom(error) };
+    }
+    port.postMessage(reply);
+  };
+  port.on("message", (message: NumberedRequest<R>) => {
+    previous = previous.then(() => respond(message));
+  });
+}
