@@ -16,7 +16,9 @@ import {
   type ImageState,
   type PreparedModule,
   type Trap,
+  type AddressType,
   createCanisterRuntime,
+  ic0Signature,
   prepareModule,
 } from "gyrotron/canister";
 
@@ -39,6 +41,29 @@ export function moduleFromWat(wat: string): PreparedModule {
   const parsed = wabt.parseWat("test.wat", wat, features);
   return prepareModule(parsed.toBinary({ write_debug_names: true }).buffer);
 }
+
+/** WAT imports of system calls, each as `$name`. */
+export function importsOf(address: AddressType, ...names: string[]): string {
+  return names
+    .map((name) => {
+      const { params, results } = present(ic0Signature(name, address), name);
+      const type = `(param ${params.join(" ")}) (result ${results.join(" ")})`;
+      return `(import "ic0" "${name}" (func $${name} ${type}))`;
+    })
+    .join("\n");
+}
+
+/** A WAT function that replies with the top of the stack as one number at address 0. */
+export const REPLY_WAT: string = `
+  ${importsOf("i32", "msg_reply", "msg_reply_data_append")}
+  (func $reply32 (param i32)
+    (i32.store (i32.const 0) (local.get 0))
+    (call $msg_reply_data_append (i32.const 0) (i32.const 4))
+    (call $msg_reply))
+  (func $reply64 (param i64)
+    (i64.store (i32.const 0) (local.get 0))
+    (call $msg_reply_data_append (i32.const 0) (i32.const 8))
+    (call $msg_reply))`;
 
 /** Wasm of a Motoko actor, as the compiler makes it by default (64-bit, orthogonal persistence). */
 export function wasmFromMotoko(source: string): Uint8Array {

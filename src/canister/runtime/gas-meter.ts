@@ -53,11 +53,21 @@ export class GasMeter {
     this.#counter.value = left < 0n ? this.refill(left) : left;
   }
 
+  /** Ends a finished execution: what it owes beyond its last slice must still fit. @throws TrapSignal */
+  settle(): void {
+    if (this.#total() <= this.#limit) return;
+    this.#exhausted = true;
+    raise(instructionLimitExceeded(this.#limit));
+  }
+
   /** Instructions used up to the last spill, at most the limit. */
   used(): bigint {
-    if (this.#exhausted) return this.#limit;
-    const used = this.#granted - (this.#counter.value as bigint) + this.#pageCharge();
-    return used < this.#limit ? used : this.#limit;
+    const total = this.#total();
+    return this.#exhausted || total > this.#limit ? this.#limit : total;
+  }
+
+  #total(): bigint {
+    return this.#granted - (this.#counter.value as bigint) + this.#pageCharge();
   }
 
   /** Instructions for dirty pages, which are not taken out of a slice. */

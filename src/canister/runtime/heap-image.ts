@@ -124,14 +124,7 @@ export class HeapImage {
     const changed = this.#changedChunks();
     this.#close();
     this.#sessionStartPages = this.logicalPages;
-    const chunks = new Map<number, Uint8Array | null>();
-    for (const index of changed) {
-      if (chunks.has(index)) continue;
-      const start = index * CHUNK_BYTES;
-      const view = this.bytes.subarray(start, start + CHUNK_BYTES);
-      chunks.set(index, isZero(view) ? null : view.slice());
-    }
-    return chunks;
+    return this.#copyChunks(changed);
   }
 
   /** Ends the session and puts back what it changed; the physical size stays. */
@@ -166,6 +159,7 @@ export class HeapImage {
     this.#undoSlots = slots;
   }
 
+  /** Chunks with a page whose bytes differ from before, each once, in ascending order. */
   #changedChunks(): Uint32Array {
     const changed = new Uint32Array(this.dirtyCount);
     let count = 0;
@@ -178,7 +172,31 @@ export class HeapImage {
         slot === ZERO_PAGE ? isZero(current) : sameWords(current, this.#tracking.undo.page(slot));
       if (!same) changed[count++] = Math.floor(page / OS_PAGES_PER_CHUNK);
     }
-    return changed.subarray(0, count).sort();
+    const sorted = changed.subarray(0, count).sort();
+    let unique = 0;
+    for (let i = 0; i < count; i++) {
+      if (i === 0 || sorted[i] !== sorted[i - 1]) sorted[unique++] = sorted[i]!;
+    }
+    return sorted.subarray(0, unique);
+  }
+
+  /** Copies of chunks in one buffer: allocating each apart costs more than the copying. */
+  #copyChunks(indices: Uint32Array): Map<number, Uint8Array | null> {
+    const copies = new Uint8Array(indices.length * CHUNK_BYTES);
+    const chunks = new Map<number, Uint8Array | null>();
+    let end = 0;
+    for (const index of indices) {
+      const start = index * CHUNK_BYTES;
+      const view = this.bytes.subarray(start, start + CHUNK_BYTES);
+      if (isZero(view)) {
+        chunks.set(index, null);
+        continue;
+      }
+      copies.set(view, end);
+      chunks.set(index, copies.subarray(end, end + CHUNK_BYTES));
+      end += CHUNK_BYTES;
+    }
+    return chunks;
   }
 
   #close(): void {

@@ -63,8 +63,8 @@ export class LiveImage {
       (heap.physicalPages === source.image.heapPagesPhysical ||
         (!exactPhysical && heap.physicalPages > source.image.heapPagesPhysical)) &&
       this.stable.pages === source.image.stablePages &&
-      equalBytes(program.globals, source.image.globals) &&
-      equalBytes(program.module.hash, source.module.hash)
+      same(program.globals, source.image.globals) &&
+      same(program.module.hash, source.module.hash)
     );
   }
 }
@@ -79,4 +79,8 @@ export function loadImage(engine: Engine, key: string, source: ImageSource): Liv
   const stable = new StableImage(image.stablePages, (index) => chunks.stableChunk(index));
   const program = { module, heap, globals: image.globals.slice(), instance: undefined };
   return new LiveImage(key, source.generation, program, stable);
+}
+
+function same(left: Uint8Array, right: Uint8Array): boolean {
+  return left === right || equalBytes(left, right);
 }

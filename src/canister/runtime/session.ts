@@ -153,6 +153,7 @@ export class Session implements ImageSession {
     this.#engine.host.start(execution);
     try {
       withStackTraces(enter);
+      execution.gas.settle();
       return undefined;
     } catch (thrown) {
       return { reason: reasonOf(thrown, entry, execution), backtrace: backtraceOf(thrown) };
