@@ -1,0 +1,45 @@
+;; Open addressing over 2^17 slots of key and value from 65536 on: 60,000 insertions, then updates of
+;; present and look-ups of absent keys; % stands for the address type.
+(module
+  (memory (export "memory") % 32)
+  (global $size (mut i32) (i32.const 0))
+  (func $slot (param $key i32) (result %) (local $p %) (local $found i32)
+    (local.set $p (%.shl (%.and (CONVERT (i32.mul (i32.xor (local.get $key) (i32.shr_u (local.get $key) (i32.const 15))) (i32.const 0x2c1b3c6d))) (%.const 0x1ffff)) (%.const 3)))
+    (block $done (loop $probe
+      (local.set $found (i32.load offset=65536 (local.get $p)))
+      (br_if $done (i32.eqz (local.get $found)))
+      (br_if $done (i32.eq (local.get $found) (local.get $key)))
+      (local.set $p (%.and (%.add (local.get $p) (%.const 8)) (%.const 0xffff8)))
+      (br $probe)))
+    (local.get $p))
+  (func $put (param $key i32) (param $value i32) (local $p %)
+    (local.set $p (call $slot (local.get $key)))
+    (if (i32.eqz (i32.load offset=65536 (local.get $p)))
+      (then (global.set $size (i32.add (global.get $size) (i32.const 1)))))
+    (i32.store offset=65536 (local.get $p) (local.get $key))
+    (i32.store offset=65540 (local.get $p) (local.get $value)))
+  (func $get (param $key i32) (result i32)
+    (i32.load offset=65540 (call $slot (local.get $key))))
+  (func $clear (local $p %)
+    (loop $next
+      (i64.store offset=65536 (local.get $p) (i64.const 0))
+      (br_if $next (%.lt_u (local.tee $p (%.add (local.get $p) (%.const 8))) (%.const 0x100000)))))
+  (func (export "canister_update run") (local $rounds i32) (local $i i32) (local $key i32) (local $sum i32)
+    (local.set $rounds (i32.const 6))
+    (loop $again
+      (call $clear)
+      (local.set $i (i32.const 0))
+      (local.set $key (i32.const 1))
+      (loop $insert
+        (local.set $key (i32.add (i32.mul (local.get $key) (i32.const 1664525)) (i32.const 1013904223)))
+        (call $put (i32.or (local.get $key) (i32.const 1)) (local.get $i))
+        (br_if $insert (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 1))) (i32.const 60000))))
+      (local.set $i (i32.const 0))
+      (local.set $key (i32.const 1))
+      (loop $update
+        (local.set $key (i32.add (i32.mul (local.get $key) (i32.const 1664525)) (i32.const 1013904223)))
+        (call $put (i32.or (local.get $key) (i32.const 1)) (i32.add (call $get (i32.or (local.get $key) (i32.const 1))) (i32.const 3)))
+        (local.set $sum (i32.add (local.get $sum) (call $get (i32.and (local.get $key) (i32.const -2)))))
+        (br_if $update (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 1))) (i32.const 60000))))
+      (i32.store (%.const 0) (local.get $sum))
+      (br_if $again (local.tee $rounds (i32.sub (local.get $rounds) (i32.const 1)))))))
