@@ -13,4 +13,3 @@ export { createNode, systemHost } from "./node.ts";
 export * from "./node-contract.ts";
 export type { NodeHost } from "./node-core.ts";
 export { NodeError, type NodeErrorInfo } from "./node-error.ts";
-export { createNode } from "./node.ts";

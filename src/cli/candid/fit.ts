@@ -24,7 +24,7 @@ export function encodeArguments(text: string, types: readonly IDL.Type[] | undef
       wanted.length === 1 ? "the argument" : `argument ${index + 1}`,
     ),
   );
-  return IDL.encode([...wanted], [...fitted, ...missing.map(() => [])]);
+  return IDL.encode([...wanted], [...fitted, ...missing.map(absentValue)]);
 }
 
 /** The library's value for a type. `path` names the part in messages. @throws CandidError */
@@ -126,8 +126,7 @@ function fitRecord(value: Value, type: IDL.RecordClass, path: string, mismatch: 
     given.delete(idlLabelToId(label));
     if (field !== undefined)
       return [label, fitValue(field, fieldType, `${path}, field ${showLabel(label)}`)];
-    if (isOptional(fieldType))
-      return [label, unwrap(fieldType) instanceof IDL.OptClass ? [] : null];
+    if (isOptional(fieldType)) return [label, absentValue(fieldType)];
     throw mismatch(`a record with the field ${showLabel(label)}`);
   });
   const surplus = value.fields.find(([label]) => given.has(idlLabelToId(label)));
@@ -163,6 +162,11 @@ function isOptional(type: IDL.Type): boolean {
     inner instanceof IDL.NullClass ||
     inner instanceof IDL.ReservedClass
   );
+}
+
+/** The value of an optional part that was left out. */
+function absentValue(type: IDL.Type): unknown {
+  return unwrap(type) instanceof IDL.OptClass ? [] : null;
 }
 
 /** A field's name, or the number of a field without one. */

@@ -146,7 +146,9 @@ function readBody(
   });
   request.on("end", () => {
     const [only] = chunks;
-    use(chunks.length === 1 && only !== undefined ? only : Buffer.concat(chunks, size));
+    const whole = chunks.length === 1 && only !== undefined ? only : Buffer.concat(chunks, size);
+    // A plain view: Buffer's slice shares memory where Uint8Array's copies, which decoders rely on.
+    use(new Uint8Array(whole.buffer, whole.byteOffset, whole.length));
   });
 }
 
