@@ -28,6 +28,7 @@ export function checkOpCall(call: OpCall): number {
     }
     case "rms-norm":
       require(call.op, isEpsilon(call.epsilon), "epsilon is not an f32 in 0..1");
+      limit("columns", call.columns, COLUMNS_MAX);
       return rowsOf(call.op, call.x, call.columns);
     case "argmax":
     case "silu":

@@ -1,0 +1,118 @@
+// Conformance of a device: every case against the oracle, and one digest over all its results and errors.
+
+import { sha256 } from "@noble/hashes/sha2.js";
+import { formatHex, utf8Bytes } from "gyrotron/base";
+import type { Backend, OpResult } from "gyrotron/tensor";
+import { type CaseSet, conformanceCases } from "./cases.ts";
+import { type DecoderOutcome, runDecoderCase } from "./decoder-cases.ts";
+import { createReferenceBackend } from "./reference/index.ts";
+
+/** What a device did with the cases of a set. */
+export interface ConformanceReport {
+  readonly device: string;
+  readonly cases: number;
+  /** Names of cases whose bits differ from the oracle's. */
+  readonly mismatches: readonly string[];
+  /** SHA-256, hex, over the names and results of all cases as this device computed them. */
+  readonly digest: string;
+}
+
+/** Runs a set of cases. Takes seconds for `quick`, minutes for `full`: the oracle is slow. */
+export async function runConformance(backend: Backend, set: CaseSet): Promise<ConformanceReport> {
+  const expected = await oracleResults(set);
+  const hash = sha256.create();
+  const mismatches: string[] = [];
+  const results = await caseResults(backend, set);
+  results.forEach(({ id, bytes }, i) => {
+    hash.update(utf8Bytes(`${id}\0`)).update(bytes);
+    if (!sameBytes(bytes, expected[i]!.bytes)) mismatches.push(id);
+  });
+  return {
+    device: backend.device,
+    cases: results.length,
+    mismatches,
+    digest: formatHex(hash.digest()),
+  };
+}
+
+interface CaseResult {
+  readonly id: string;
+  readonly bytes: Uint8Array;
+}
+
+const oracle: Map<CaseSet, Promise<CaseResult[]>> = new Map();
+
+/** The oracle's results, computed once. */
+function oracleResults(set: CaseSet): Promise<CaseResult[]> {
+  let results = oracle.get(set);
+  if (results === undefined) {
+    results = caseResults(createReferenceBackend(), set);
+    oracle.set(set, results);
+  }
+  return results;
+}
+
+async function caseResults(backend: Backend, set: CaseSet): Promise<CaseResult[]> {
+  const { ops, decoders } = conformanceCases(set);
+  const results: CaseResult[] = [];
+  for (const { id, call } of ops)
+    results.push({ id, bytes: encodeOpResult(await backend.run(call)) });
+  for (const sample of decoders) {
+    results.push({ id: sample.id, bytes: encodeOutcome(await runDecoderCase(backend, sample)) });
+  }
+  return results;
+}
+
+/** Canonical bytes of an op's result: a tag, then words little end first. */
+export function encodeOpResult(result: OpResult): Uint8Array {
+  switch (result.kind) {
+    case "f32":
+      return words(1, result.values);
+    case "i32":
+      return words(2, result.values);
+    case "bfp":
+      return words(3, result.rows.mantissas, result.rows.exponents);
+    case "non-finite":
+      return words(4, Int32Array.of(result.row));
+  }
+}
+
+function encodeOutcome(outcome: DecoderOutcome): Uint8Array {
+  const parts = outcome.map((sequence) =>
+    "op" in sequence
+      ? utf8Bytes(`non-finite ${sequence.position} ${sequence.op}`)
+      : words(5, ...sequence),
+  );
+  const total = parts.reduce((sum, part) => sum + 4 + part.length, 0);
+  const bytes = new Uint8Array(total);
+  const view = new DataView(bytes.buffer);
+  let offset = 0;
+  for (const part of parts) {
+    view.setUint32(offset, part.length, true);
+    bytes.set(part, offset + 4);
+    offset += 4 + part.length;
+  }
+  return bytes;
+}
+
+function words(tag: number, ...parts: readonly (Float32Array | Int32Array)[]): Uint8Array {
+  const total = parts.reduce((sum, part) => sum + 1 + part.length, 1);
+  const bytes = new Uint8Array(total * 4);
+  const view = new DataView(bytes.buffer);
+  view.setUint32(0, tag, true);
+  let offset = 4;
+  for (const part of parts) {
+    view.setUint32(offset, part.length, true);
+    offset += 4;
+    for (const value of part) {
+      if (part instanceof Float32Array) view.setFloat32(offset, value, true);
+      else view.setInt32(offset, value, true);
+      offset += 4;
+    }
+  }
+  return bytes;
+}
+
+function sameBytes(left: Uint8Array, right: Uint8Array): boolean {
+  return left.length === right.length && left.every((byte, i) => byte === right[i]);
+}

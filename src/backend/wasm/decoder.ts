@@ -1,0 +1,383 @@
+// The fused decoder on the kernels: weights, buffers and caches in one device memory and one program that
+// runs all layers for a chunk of rows. Same bits as the unfused ops, since every op is computed whole.
+
+import { assert, present } from "gyrotron/base";
+import { attentionScale } from "gyrotron/numerics";
+import {
+  ATTENTION_BITS,
+  type Decoder,
+  type DecoderLayer,
+  type DecoderRow,
+  type DecoderWeights,
+  describeOp,
+  finalOpIndex,
+  layerOpIndex,
+  type NonFinite,
+  type SequenceCache,
+  type StepResult,
+  TensorError,
+} from "gyrotron/tensor";
+import { type WasmDevice } from "./device.ts";
+import { cacheBytes, type KernelCall, roundUp, STATUS_GOOD } from "./layout.ts";
+import { type DeviceMatrix, matmulWords, placeMatrices } from "./pack.ts";
+import { epsilonWords } from "./single-op.ts";
+
+const ROWS_MAX = 64;
+
+class WasmCache implements SequenceCache {
+  readonly owner: WasmDecoder;
+  readonly address: number;
+  readonly capacity: number;
+  length = 0;
+  open = true;
+
+  constructor(owner: WasmDecoder, address: number, capacity: number) {
+    this.owner = owner;
+    this.address = address;
+    this.capacity = capacity;
+  }
+
+  free(): void {
+    if (!this.open) return;
+    this.open = false;
+    this.owner.reclaim(this);
+  }
+}
+
+/** Buffers of a step, each for `ROWS_MAX` rows. */
+interface Buffers {
+  readonly x: number;
+  readonly normed: number;
+  readonly mantissas: number;
+  readonly exponents: number;
+  readonly projected: number;
+  readonly angles: number;
+  readonly query: number;
+  readonly queryExponents: number;
+  readonly product: number;
+  readonly logits: number;
+  readonly status: number;
+  readonly logitStatus: number;
+  readonly tokens: number;
+  readonly positions: number;
+  readonly caches: number;
+  readonly chosen: number;
+}
+
+/** A model on one device. */
+export class WasmDecoder implements Decoder {
+  readonly rowsMax: number = ROWS_MAX;
+  readonly #device: WasmDevice;
+  readonly #weights: DecoderWeights;
+  readonly #buffers: Buffers;
+  readonly #program: number;
+  readonly #bodyLength: number;
+  readonly #headLength: number;
+  readonly #spare: Map<number, number[]> = new Map();
+  readonly #padded: number;
+
+  constructor(device: WasmDevice, weights: DecoderWeights) {
+    this.#device = device;
+    this.#weights = weights;
+    const { shape } = weights;
+    this.#padded = roundUp(shape.headSize, 8);
+    this.#buffers = allocateBuffers(device, weights);
+    const scratch = Math.max(roundUp(shape.width, 8) * 2, this.#padded * 8, shape.context * 6 + 64);
+    device.reserveScratch(scratch);
+    const compiler = new ProgramCompiler(device, weights, this.#buffers);
+    const body = compiler.body();
+    const head = compiler.head();
+    this.#bodyLength = body.length;
+    this.#headLength = head.length;
+    this.#program = device.placeProgram([...body, ...head]);
+    device.setWord(device.control("positions"), this.#buffers.positions);
+    device.setWord(device.control("caches"), this.#buffers.caches);
+  }
+
+  createCache(capacity: number): SequenceCache {
+    const { layers, kvHeads, context } = this.#weights.shape;
+    if (!(capacity >= 1 && capacity <= context)) {
+      throw new TensorError({
+        code: "tensor/limit",
+        what: "cache capacity",
+        limit: context,
+        actual: capacity,
+      });
+    }
+    const even = roundUp(capacity, 2);
+    const bytes = cacheBytes({ layers, kvHeads, padded: this.#padded, capacity: even });
+    const address = this.#spare.get(even)?.pop() ?? this.#device.allocate(bytes);
+    this.#device.setWord(address, even);
+    return new WasmCache(this, address, capacity);
+  }
+
+  /** Takes back a freed cache's memory for the next one of its size. */
+  reclaim(cache: WasmCache): void {
+    const even = roundUp(cache.capacity, 2);
+    this.#spare.set(even, [...(this.#spare.get(even) ?? []), cache.address]);
+  }
+
+  async step(rows: readonly DecoderRow[]): Promise<StepResult> {
+    const device = this.#device;
+    const caches = this.#admit(rows);
+    const chosen = rows.flatMap((row, i) => (row.wantsLogits ? [i] : []));
+    device.write(
+      this.#buffers.tokens,
+      Uint32Array.from(rows, (row) => row.token),
+    );
+    device.write(
+      this.#buffers.caches,
+      Uint32Array.from(caches, (cache) => cache.address),
+    );
+    const positions = caches.map((cache) => cache.length++);
+    device.write(this.#buffers.positions, Uint32Array.from(positions));
+    device.write(this.#buffers.chosen, Uint32Array.from(chosen));
+    device.resetStatus(this.#buffers.status, rows.length);
+    device.resetStatus(this.#buffers.logitStatus, rows.length);
+    device.setWord(device.control("rows"), rows.length);
+    device.setWord(device.control("logitRows"), chosen.length);
+    device.run(this.#program, this.#bodyLength + (chosen.length > 0 ? this.#headLength : 0));
+    return this.#collect(caches, positions, chosen);
+  }
+
+  async close(): Promise<void> {
+    await this.#device.close();
+  }
+
+  /** Checks the rows and returns their caches. */
+  #admit(rows: readonly DecoderRow[]): WasmCache[] {
+    if (rows.length > ROWS_MAX) {
+      throw new TensorError({
+        code: "tensor/limit",
+        what: "rows",
+        limit: ROWS_MAX,
+        actual: rows.length,
+      });
+    }
+    const added = new Map<WasmCache, number>();
+    const caches = rows.map(({ cache, token }) => {
+      assert(cache instanceof WasmCache && cache.owner === this, "a cache of another decoder");
+      assert(token >= 0 && token < this.#weights.shape.vocabulary, "token out of range");
+      if (!cache.open) throw new TensorError({ code: "tensor/closed", what: "cache" });
+      added.set(cache, (added.get(cache) ?? 0) + 1);
+      return cache;
+    });
+    for (const [cache, count] of added) {
+      if (cache.length + count > cache.capacity) {
+        throw new TensorError({
+          code: "tensor/context-full",
+          capacity: cache.capacity,
+          position: cache.capacity,
+        });
+      }
+    }
+    return caches;
+  }
+
+  #collect(
+    caches: readonly WasmCache[],
+    positions: readonly number[],
+    chosen: readonly number[],
+  ): StepResult {
+    const device = this.#device;
+    const { layers, vocabulary } = this.#weights.shape;
+    const status = device.readI32(this.#buffers.status, caches.length);
+    const last = device.readI32(this.#buffers.logitStatus, chosen.length);
+    chosen.forEach((row, i) => (status[row] = Math.min(status[row]!, last[i]!)));
+    const failures = new Map<SequenceCache, NonFinite>();
+    // Rows of a cache stand in rising position, so the first that failed is the one to report.
+    status.forEach((op, i) => {
+      const cache = present(caches[i]);
+      if (op === STATUS_GOOD || failures.has(cache)) return;
+      failures.set(cache, { position: present(positions[i]), op: describeOp(layers, op) });
+    });
+    const logits: (Float32Array | undefined)[] = caches.map(() => undefined);
+    const stride = roundUp(vocabulary, 4) * 4;
+    chosen.forEach((row, i) => {
+      if (failures.has(present(caches[row]))) return;
+      logits[row] = device.readF32(this.#buffers.logits + i * stride, vocabulary);
+    });
+    return { logits, failures };
+  }
+}
+
+function allocateBuffers(device: WasmDevice, weights: DecoderWeights): Buffers {
+  const { width, hidden, heads, kvHeads, headSize, vocabulary } = weights.shape;
+  const words = (columns: number): number => device.allocate(ROWS_MAX * columns * 4);
+  const attention = heads * headSize;
+  const widest = Math.max(width, hidden, attention);
+  const padded = roundUp(headSize, 8);
+  return {
+    x: words(width),
+    normed: words(Math.max(width, attention)),
+    mantissas: device.allocate(ROWS_MAX * roundUp(widest, 8) * 2),
+    exponents: words(1),
+    projected: words(roundUp(Math.max(attention + 2 * kvHeads * headSize, 2 * hidden, width), 4)),
+    angles: words(headSize),
+    query: device.allocate(ROWS_MAX * heads * padded * 2),
+    queryExponents: words(heads),
+    product: words(hidden),
+    logits: words(roundUp(vocabulary, 4)),
+    status: words(1),
+    logitStatus: words(1),
+    tokens: words(1),
+    positions: words(1),
+    caches: words(1),
+    chosen: words(1),
+  };
+}
+
+/** Turns a decoder into kernel calls, placing weights as it goes. */
+class ProgramCompiler {
+  readonly #device: WasmDevice;
+  readonly #weights: DecoderWeights;
+  readonly #buffers: Buffers;
+  readonly #epsilon: readonly number[];
+
+  constructor(device: WasmDevice, weights: DecoderWeights, buffers: Buffers) {
+    this.#device = device;
+    this.#weights = weights;
+    this.#buffers = buffers;
+    this.#epsilon = epsilonWords(weights.epsilon);
+  }
+
+  /** Everything up to the last layer's output. */
+  body(): KernelCall[] {
+    const { embedding, layers, rotarySteps, shape } = this.#weights;
+    const b = this.#buffers;
+    const table = this.#device.place(embedding);
+    const steps = this.#device.place(rotarySteps);
+    return [
+      this.#call("embed", [table, shape.width, b.tokens, b.x], true),
+      this.#call("angles", [steps, rotarySteps.length, b.positions, b.angles], true),
+      ...layers.flatMap((layer, i) => [
+        ...this.#attention(layer, i),
+        ...this.#feedForward(layer, i),
+      ]),
+    ];
+  }
+
+  /** Norm and classifier on the rows that want logits. */
+  head(): KernelCall[] {
+    const { finalGain, classifier, layers, shape } = this.#weights;
+    const b = this.#buffers;
+    const gain = finalOpIndex(layers.length, "final-gain");
+    const logits = finalOpIndex(layers.length, "logits");
+    const matrix = placeMatrices(this.#device, [classifier]);
+    const onChosen = { rows: this.#device.control("logitRows"), status: b.logitStatus };
+    const gather = [b.x, shape.width, b.chosen, b.projected];
+    return [
+      // The wait before this call is that of the last residual, which is not free.
+      { op: "gather", ...onChosen, words: gather, free: true },
+      { op: "normQuantize", ...onChosen, words: this.#normWords(b.projected, finalGain, gain) },
+      { op: "matmul", ...onChosen, words: this.#matmulWords(matrix, b.logits, logits) },
+    ];
+  }
+
+  #attention(layer: DecoderLayer, index: number): KernelCall[] {
+    const { shape, rotaryInterleaved } = this.#weights;
+    const { heads, kvHeads, headSize, width } = shape;
+    const b = this.#buffers;
+    const padded = roundUp(headSize, 8);
+    const at = layerOpIndex(index, "query");
+    const qkv = placeMatrices(this.#device, [layer.query, layer.key, layer.value]);
+    const output = placeMatrices(this.#device, [layer.attentionOutput]);
+    const scale = attentionScale(headSize);
+    const attended = heads * headSize;
+    const keys = kvHeads * headSize;
+    const project = this.#matmulWords(qkv, b.projected, at, attended, attended + keys);
+    const size = [heads, kvHeads, headSize, padded];
+    return [
+      this.#norm(layer.attentionGain, layerOpIndex(index, "attention-gain")),
+      this.#call("matmul", project),
+      this.#call("rotate", [
+        ...[b.projected, qkv.groups * 4, ...size, b.angles, rotaryInterleaved ? 1 : 0],
+        ...[b.query, b.queryExponents, index, 0, layerOpIndex(index, "rotary-query")],
+      ]),
+      this.#call("attend", [
+        ...[b.query, b.queryExponents, ...size, scale.mantissa, scale.exponent, b.normed, index],
+      ]),
+      this.#quantize(b.normed, attended),
+      this.#call(
+        "matmul",
+        this.#matmulWords(output, b.projected, layerOpIndex(index, "attention-output")),
+      ),
+      this.#residual(roundUp(width, 4), layerOpIndex(index, "attention-residual"), true),
+    ];
+  }
+
+  #feedForward(layer: DecoderLayer, index: number): KernelCall[] {
+    const { hidden, width, layers } = this.#weights.shape;
+    const b = this.#buffers;
+    const gateUp = placeMatrices(this.#device, [layer.gate, layer.up]);
+    const down = placeMatrices(this.#device, [layer.down]);
+    const project = this.#matmulWords(gateUp, b.projected, layerOpIndex(index, "gate"), hidden);
+    const product = layerOpIndex(index, "product");
+    const residual = layerOpIndex(index, "feed-forward-residual");
+    return [
+      this.#norm(layer.feedForwardGain, layerOpIndex(index, "feed-forward-gain")),
+      this.#call("matmul", project),
+      this.#call("gate", [b.projected, gateUp.groups * 4, hidden, hidden, b.product, product]),
+      this.#quantize(b.product, hidden),
+      this.#call("matmul", this.#matmulWords(down, b.projected, layerOpIndex(index, "down"))),
+      this.#residual(roundUp(width, 4), residual, index + 1 < layers),
+    ];
+  }
+
+  #norm(gain: Float32Array, op: number): KernelCall {
+    return this.#call("normQuantize", this.#normWords(this.#buffers.x, gain, op));
+  }
+
+  #normWords(x: number, gain: Float32Array, op: number): number[] {
+    const b = this.#buffers;
+    const n = gain.length;
+    const placed = this.#device.place(gain);
+    const bits = this.#weights.activationBits;
+    return [
+      x,
+      placed,
+      n,
+      roundUp(n, 8),
+      ...this.#epsilon,
+      b.normed,
+      b.mantissas,
+      b.exponents,
+      bits,
+      op,
+    ];
+  }
+
+  #quantize(x: number, n: number): KernelCall {
+    const b = this.#buffers;
+    const bits = this.#weights.activationBits;
+    assert(bits >= 8 && ATTENTION_BITS === 13, "the kernels' widths");
+    return this.#call("quantize", [x, n, roundUp(n, 8), b.mantissas, b.exponents, bits]);
+  }
+
+  #matmulWords(
+    matrix: DeviceMatrix,
+    out: number,
+    op: number,
+    second?: number,
+    third?: number,
+  ): number[] {
+    const { mantissas: left, exponents } = this.#buffers;
+    const leftBits = this.#weights.activationBits;
+    const bounds = {
+      ...(second !== undefined && { second }),
+      ...(third !== undefined && { third }),
+    };
+    return matmulWords({ left, exponents, leftBits, matrix, out, op, ...bounds });
+  }
+
+  #residual(stride: number, op: number, free: boolean): KernelCall {
+    const { x, projected } = this.#buffers;
+    const { width } = this.#weights.shape;
+    return this.#call("add", [x, width, projected, stride, width, x, op], free);
+  }
+
+  #call(op: KernelCall["op"], words: readonly number[], free = false): KernelCall {
+    const rows = this.#device.control("rows");
+    return { op, rows, status: this.#buffers.status, words, free };
+  }
+}

@@ -1,0 +1,195 @@
+// One shared Wasm memory with its kernels, helper threads and bump allocator. A device runs one program at a
+// time; addresses are byte offsets into the memory.
+
+import { assert, WASM_PAGE_BYTES } from "gyrotron/base";
+import { EXP2_TABLE, SINE_TABLE } from "gyrotron/numerics";
+import { TensorError } from "gyrotron/tensor";
+import { KERNELS_BASE64 } from "./build/kernels.ts";
+import { CONTROL, encodeProgram, type KernelCall, roundUp, STATUS_GOOD } from "./layout.ts";
+import { type Helper, startHelper } from "./threads.ts";
+
+const CONTROL_ADDRESS = 1024;
+const HEAP_ADDRESS = 4096;
+const PAGES_MAX = 65536;
+export const THREADS_MAX = 64;
+
+/** How a device is set up. */
+export interface DeviceOptions {
+  /** 1..64; helper threads are one less. */
+  readonly threads: number;
+  /** A byte that fresh memory is filled with; tests show that none of it is ever read. */
+  readonly fill?: number;
+}
+
+let compiled: WebAssembly.Module | undefined;
+
+/** A memory, its kernels and its threads. */
+export class WasmDevice {
+  readonly #memory: WebAssembly.Memory;
+  readonly #run: (control: number, thread: number) => void;
+  readonly #helpers: readonly Helper[];
+  readonly #fill: number;
+  readonly threads: number;
+  #top = HEAP_ADDRESS;
+  #scratchBytes = 0;
+  #job = 0;
+  #open = true;
+  #buffer: ArrayBuffer;
+  #bytes: Uint8Array;
+
+  private constructor(
+    memory: WebAssembly.Memory,
+    module: WebAssembly.Module,
+    options: DeviceOptions,
+  ) {
+    this.#memory = memory;
+    this.#buffer = memory.buffer;
+    this.#bytes = new Uint8Array(this.#buffer);
+    this.threads = options.threads;
+    this.#fill = options.fill ?? 0;
+    const instance = new WebAssembly.Instance(module, { env: { memory } });
+    this.#run = instance.exports["run"] as (control: number, thread: number) => void;
+    const helpers: Helper[] = [];
+    for (let thread = 1; thread < options.threads; thread++) {
+      helpers.push(startHelper({ module, memory, control: CONTROL_ADDRESS, thread }));
+    }
+    this.#helpers = helpers;
+    this.setWord(this.control("exp2"), this.place(EXP2_TABLE));
+    this.setWord(this.control("sines"), this.place(SINE_TABLE));
+    this.setWord(this.control("threads"), options.threads);
+  }
+
+  /** @throws TensorError `tensor/limit`, `tensor/unsupported` */
+  static async create(options: DeviceOptions): Promise<WasmDevice> {
+    if (!(
+      Number.isInteger(options.threads) &&
+      options.threads >= 1 &&
+      options.threads <= THREADS_MAX
+    )) {
+      throw new TensorError({
+        code: "tensor/limit",
+        what: "threads",
+        limit: THREADS_MAX,
+        actual: options.threads,
+      });
+    }
+    compiled ??= new WebAssembly.Module(Uint8Array.fromBase64(KERNELS_BASE64));
+    const memory = new WebAssembly.Memory({ initial: 2, maximum: PAGES_MAX, shared: true });
+    const device = new WasmDevice(memory, compiled, options);
+    await Promise.all(device.#helpers.map((helper) => helper.ready));
+    return device;
+  }
+
+  /** Address of a control word. */
+  control(name: keyof typeof CONTROL): number {
+    return CONTROL_ADDRESS + CONTROL[name];
+  }
+
+  /** A fresh 64-byte-aligned region. @throws TensorError `tensor/limit` beyond 4 GiB */
+  allocate(bytes: number): number {
+    const address = this.#top;
+    this.#top = roundUp(address + bytes + 16, 64);
+    const pages = Math.ceil(this.#top / WASM_PAGE_BYTES);
+    const present = this.#memory.buffer.byteLength / WASM_PAGE_BYTES;
+    if (pages > PAGES_MAX) {
+      throw new TensorError({
+        code: "tensor/limit",
+        what: "memory pages",
+        limit: PAGES_MAX,
+        actual: pages,
+      });
+    }
+    if (pages > present)
+      this.#memory.grow(Math.min(PAGES_MAX - present, Math.max(pages - present, 16)));
+    this.#refresh();
+    this.#bytes.fill(this.#fill, address, this.#top);
+    return address;
+  }
+
+  /** A copy of `data` in the memory. */
+  place(
+    data:
+      Int8Array | Int16Array | Uint16Array | Int32Array | Uint32Array | Float32Array | Float64Array,
+  ): number {
+    const address = this.allocate(data.byteLength);
+    this.write(address, data);
+    return address;
+  }
+
+  write(address: number, data: ArrayBufferView): void {
+    this.#bytes.set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength), address);
+  }
+
+  setWord(address: number, value: number): void {
+    new DataView(this.#buffer).setInt32(address, value, true);
+  }
+
+  /** Copies f32 out. */
+  readF32(address: number, length: number): Float32Array {
+    return new Float32Array(this.#buffer, address, length).slice();
+  }
+
+  readI32(address: number, length: number): Int32Array {
+    return new Int32Array(this.#buffer, address, length).slice();
+  }
+
+  readI16(address: number, length: number): Int16Array {
+    return new Int16Array(this.#buffer, address, length).slice();
+  }
+
+  /** A region of row statuses, all good. */
+  resetStatus(address: number, rows: number): void {
+    new Int32Array(this.#buffer, address, rows).fill(STATUS_GOOD);
+  }
+
+  /** Sees to `bytes` of scratch for each thread. */
+  reserveScratch(bytes: number): void {
+    const rounded = roundUp(bytes + 64, 64);
+    if (rounded <= this.#scratchBytes) return;
+    this.#scratchBytes = rounded;
+    this.setWord(this.control("scratch"), this.allocate(rounded * this.threads));
+    this.setWord(this.control("scratchBytes"), rounded);
+  }
+
+  /** The mark to which `release` may return. */
+  get mark(): number {
+    return this.#top;
+  }
+
+  /** Frees everything allocated since `mark`. */
+  release(mark: number): void {
+    assert(mark <= this.#top, "released twice");
+    this.#top = mark;
+  }
+
+  /** Stores a program and returns its address. */
+  placeProgram(calls: readonly KernelCall[]): number {
+    return this.place(encodeProgram(calls));
+  }
+
+  /** Runs the first `length` records of a program on all threads. */
+  run(program: number, length: number): void {
+    if (!this.#open) throw new TensorError({ code: "tensor/closed", what: "device" });
+    this.setWord(this.control("program"), program);
+    this.setWord(this.control("programLength"), length);
+    if (this.threads > 1) {
+      const words = new Int32Array(this.#buffer);
+      const at = this.control("job") / 4;
+      this.#job = (this.#job + 1) | 0;
+      Atomics.store(words, at, this.#job);
+      Atomics.notify(words, at);
+    }
+    this.#run(CONTROL_ADDRESS, 0);
+  }
+
+  async close(): Promise<void> {
+    this.#open = false;
+    await Promise.all(this.#helpers.map((helper) => helper.stop()));
+  }
+
+  #refresh(): void {
+    if (this.#buffer === this.#memory.buffer) return;
+    this.#buffer = this.#memory.buffer;
+    this.#bytes = new Uint8Array(this.#buffer);
+  }
+}

@@ -1,0 +1,168 @@
+// Kernels that work on one row: quantize, norm, gain, residual, SiLU gate (sections 2, 4, 6, 9). Floats:
+// powers of two, integers below 2^53 in binary64, and single IEEE binary32 operations, each named below.
+
+import { exp2Fraction, exponentOf, isBad, power, roundOnce } from "./scalar.as";
+
+const SIGNLESS: i32 = 0x7fffffff;
+
+/** The largest magnitude of a row as bits; integer order is magnitude order. */
+export function largestBits(x: usize, n: i32): i32 {
+  let wide = i32x4.splat(0);
+  const mask = i32x4.splat(SIGNLESS);
+  let i = 0;
+  for (; i + 4 <= n; i += 4) {
+    wide = i32x4.max_s(wide, v128.and(v128.load(x + (<usize>i << 2)), mask));
+  }
+  let largest = max(
+    max(i32x4.extract_lane(wide, 0), i32x4.extract_lane(wide, 1)),
+    max(i32x4.extract_lane(wide, 2), i32x4.extract_lane(wide, 3)),
+  );
+  for (; i < n; i++) largest = max(largest, load<i32>(x + (<usize>i << 2)) & SIGNLESS);
+  return largest;
+}
+
+/**
+ * Mantissas of a row as i16, zeros from n to padded; returns the exponent. Multiplying by a power of two is
+ * exact in binary32 unless the product is subnormal, and then both it and the exact one round to 0.
+ */
+export function quantizeRow(x: usize, n: i32, padded: i32, bits: i32, floor: i32, out: usize): i32 {
+  const e = exponentOf(largestBits(x, n), bits, floor);
+  let i = 0;
+  if (e >= -126) {
+    const factor = f32x4.splat(<f32>power(-e));
+    for (; i + 8 <= n; i += 8) {
+      const at = x + (<usize>i << 2);
+      const low = f32x4.nearest(f32x4.mul(v128.load(at), factor));
+      const high = f32x4.nearest(f32x4.mul(v128.load(at, 16), factor));
+      const packed = i16x8.narrow_i32x4_s(
+        i32x4.trunc_sat_f32x4_s(low),
+        i32x4.trunc_sat_f32x4_s(high),
+      );
+      v128.store(out + (<usize>i << 1), packed);
+    }
+  }
+  const factor = power(-e);
+  for (; i < n; i++) {
+    const value = nearest<f64>(<f64>load<f32>(x + (<usize>i << 2)) * factor);
+    store<i16>(out + (<usize>i << 1), <i16>(<i32>value));
+  }
+  for (; i < padded; i++) store<i16>(out + (<usize>i << 1), 0);
+  return e;
+}
+
+/** Section 6. `grid` is scratch of `padded` i16. */
+export function normRow(
+  x: usize,
+  n: i32,
+  padded: i32,
+  epsMantissa: i32,
+  epsExponent: i32,
+  floor: i32,
+  grid: usize,
+  y: usize,
+): void {
+  const e = quantizeRow(x, n, padded, 16, floor, grid);
+  let squares = i64x2.splat(0);
+  for (let i = 0; i < padded; i += 8) {
+    const m = v128.load(grid + (<usize>i << 1));
+    // At most 2 * 32767^2 < 2^31 a lane, so one dot never overflows.
+    const pair = i32x4.dot_i16x8_s(m, m);
+    squares = i64x2.add(
+      squares,
+      i64x2.add(i64x2.extend_low_i32x4_s(pair), i64x2.extend_high_i32x4_s(pair)),
+    );
+  }
+  const shift = epsExponent - 2 * e;
+  const eps = <u64>n * <u64>epsMantissa;
+  const onGrid = shift >= 0 ? eps << min(shift, 62) : eps >> min(-shift, 63);
+  const sum = <u64>(i64x2.extract_lane(squares, 0) + i64x2.extract_lane(squares, 1)) + onGrid;
+  if (sum == 0) {
+    for (let i = 0; i < n; i++) store<f32>(y + (<usize>i << 2), 0);
+    return;
+  }
+  let j = 0;
+  let v = sum / n;
+  while (v >= 1 << 24) {
+    j += 1;
+    v = (sum >> (2 * j)) / n;
+  }
+  while (v < 1 << 22) {
+    j -= 1;
+    v = (sum << (-2 * j)) / n;
+  }
+  // The square root of an integer below 2^35, rounded to binary64, has the floor of the true one.
+  const root = <i64>sqrt<f64>(<f64>(((<u64>1) << 56) / v));
+  const factor = <f64>root * power(-28 - j);
+  for (let i = 0; i < n; i++) {
+    const m = <f64>load<i16>(grid + (<usize>i << 1));
+    store<f32>(y + (<usize>i << 2), roundOnce(m * factor));
+  }
+}
+
+/** `y = x * g`, one binary32 product each; returns the largest magnitude's bits. */
+export function multiplyRow(x: usize, g: usize, n: i32, y: usize): i32 {
+  const zero = f32x4.splat(0);
+  let i = 0;
+  for (; i + 4 <= n; i += 4) {
+    const at = <usize>i << 2;
+    v128.store(y + at, f32x4.add(f32x4.mul(v128.load(x + at), v128.load(g + at)), zero));
+  }
+  for (; i < n; i++) {
+    const at = <usize>i << 2;
+    store<f32>(y + at, load<f32>(x + at) * load<f32>(g + at) + <f32>0.0);
+  }
+  return largestBits(y, n);
+}
+
+/** `y = x + z`, one binary32 sum each; returns the largest magnitude's bits. */
+export function addRow(x: usize, z: usize, n: i32, y: usize): i32 {
+  const zero = f32x4.splat(0);
+  let i = 0;
+  for (; i + 4 <= n; i += 4) {
+    const at = <usize>i << 2;
+    v128.store(y + at, f32x4.add(f32x4.add(v128.load(x + at), v128.load(z + at)), zero));
+  }
+  for (; i < n; i++) {
+    const at = <usize>i << 2;
+    store<f32>(y + at, load<f32>(x + at) + load<f32>(z + at) + <f32>0.0);
+  }
+  return largestBits(y, n);
+}
+
+/** Section 9. The binary64 products have at most 24 + 23 bits: exact. */
+// @ts-ignore: decorator
+@inline
+export function silu(table: usize, x: f32): f32 {
+  const scaled = <f64>abs<f32>(x) * 6051102.0 * 0.015625;
+  const t = <i32>min<f64>(nearest<f64>(scaled), 1073741824.0);
+  const z = -t;
+  const k = -(z >> 16);
+  const u = exp2Fraction(table, <u32>(z & 65535));
+  const e = u >> <u32>min(k, 31);
+  if (x >= 0) {
+    const q = <u32>0x80000000 / (32768 + e);
+    return roundOnce(<f64>x * <f64>q * power(-16));
+  }
+  const q = (u << 16) / (32768 + e);
+  // Below 2^-300 every product rounds to 0, as it does for the true k.
+  return roundOnce(<f64>x * <f64>q * power(-16 - min(k, 300)));
+}
+
+/** `y = silu(gate) * up` over a range of a row; returns whether all are finite. */
+export function gateRange(
+  table: usize,
+  gate: usize,
+  up: usize,
+  from: i32,
+  to: i32,
+  y: usize,
+): bool {
+  let good = true;
+  for (let i = from; i < to; i++) {
+    const at = <usize>i << 2;
+    const value = silu(table, load<f32>(gate + at)) * load<f32>(up + at) + <f32>0.0;
+    store<f32>(y + at, value);
+    if (isBad(reinterpret<i32>(value) & SIGNLESS)) good = false;
+  }
+  return good;
+}

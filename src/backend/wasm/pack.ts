@@ -1,0 +1,62 @@
+// Prepared weights in the kernels' layout: groups of four columns, in each for every 8 k four times 8
+// mantissas; columns padded to a multiple of 4 and k to a multiple of 8 with zeros.
+
+import { assert, present } from "gyrotron/base";
+import { type PackedMatrix, productsBeforeSpill } from "gyrotron/tensor";
+import type { WasmDevice } from "./device.ts";
+import { roundUp } from "./layout.ts";
+
+/** A matrix in device memory. */
+export interface DeviceMatrix {
+  readonly address: number;
+  /** One binary64 `D * 2^e` per padded column. */
+  readonly scales: number;
+  readonly blocks: number;
+  readonly groups: number;
+  readonly bits: number;
+}
+
+/** Places matrices with equal inputs side by side as one. */
+export function placeMatrices(device: WasmDevice, matrices: readonly PackedMatrix[]): DeviceMatrix {
+  const { inputs, bits } = present(matrices[0]);
+  const outputs = matrices.reduce((sum, matrix) => sum + matrix.outputs, 0);
+  const blocks = roundUp(inputs, 8) / 8;
+  const groups = roundUp(outputs, 4) / 4;
+  const packed =
+    bits === 8 ? new Int8Array(groups * blocks * 32) : new Int16Array(groups * blocks * 32);
+  const scales = new Float64Array(groups * 4);
+  let column = 0;
+  for (const matrix of matrices) {
+    assert(matrix.inputs === inputs && matrix.bits === bits, "matrices side by side must match");
+    for (let c = 0; c < matrix.outputs; c++, column++) {
+      scales[column] = matrix.scales[c]! * 2 ** matrix.exponents[c]!;
+      const target = (column >> 2) * blocks * 32 + (column & 3) * 8;
+      const source = c * inputs;
+      for (let k = 0; k < inputs; k++) {
+        packed[target + (k >> 3) * 32 + (k & 7)] = matrix.mantissas[source + k]!;
+      }
+    }
+  }
+  return { address: device.place(packed), scales: device.place(scales), blocks, groups, bits };
+}
+
+/** Words 4.. of a matmul record. */
+export function matmulWords(call: {
+  left: number;
+  exponents: number;
+  leftBits: number;
+  matrix: DeviceMatrix;
+  out: number;
+  op: number;
+  second?: number;
+  third?: number;
+}): number[] {
+  const { matrix } = call;
+  // Each block adds two products to a lane.
+  const spill = Math.floor(productsBeforeSpill(call.leftBits, matrix.bits) / 2);
+  return [
+    ...[call.left, call.exponents, matrix.address, matrix.scales, matrix.blocks, matrix.groups],
+    ...[Math.min(spill, 0x7fffffff), matrix.bits, call.out, matrix.groups * 4],
+    ...[call.op, call.second ?? 0x7fffffff, call.third ?? 0x7fffffff],
+  ];
+}

@@ -1,0 +1,35 @@
+// Entry of a helper thread: instantiate the kernels over the shared memory, then run each job's share.
+
+import { CONTROL } from "./layout.ts";
+import { type HelperStart, nodeThreads } from "./threads.ts";
+
+interface WebScope {
+  onmessage: ((event: { data: HelperStart }) => void) | null;
+  postMessage(value: unknown): void;
+}
+
+const node = nodeThreads();
+if (node !== undefined) {
+  serve(node.workerData as HelperStart, () => node.parentPort?.postMessage("ready"));
+} else {
+  const scope = globalThis as unknown as WebScope;
+  scope.onmessage = ({ data }) => serve(data, () => scope.postMessage("ready"));
+}
+
+/** Never returns: the owner terminates the thread. */
+function serve(start: HelperStart, ready: () => void): void {
+  const { module, memory, control, thread } = start;
+  const instance = new WebAssembly.Instance(module, { env: { memory } });
+  const run = instance.exports["run"] as (control: number, thread: number) => void;
+  const words = new Int32Array(memory.buffer);
+  const job = (control + CONTROL.job) / 4;
+  let seen = Atomics.load(words, job);
+  ready();
+  for (;;) {
+    Atomics.wait(words, job, seen);
+    const found = Atomics.load(words, job);
+    if (found === seen) continue;
+    seen = found;
+    run(control, thread);
+  }
+}
