@@ -7,6 +7,7 @@ export {
 } from "./compiler/compiler-error.ts";
 export { HttpServer, type HttpServerOptions } from "./http/http-server.ts";
 export { HttpServerError, type HttpServerErrorInfo } from "./http/http-error.ts";
+export { installNodeCrypto } from "./crypto-provider.ts";
 export { createInlineNode, type InlineNodeOptions } from "./inline-node.ts";
 export { loadNodeKeys, type NodeKeys, nodeKeysFromEntropy } from "./keys.ts";
 export { createNode, systemHost } from "./node.ts";

@@ -7,8 +7,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { execFileSync } from "node:child_process";
 import { assert, present, utf8Bytes } from "gyrotron/base";
-import { StoreError, type Store } from "gyrotron/store";
-import { commitOf, storeSuite } from "../store/store-suite.ts";
+import { commitOf, type Store, StoreError, storeSuite } from "gyrotron/store";
 import { DATA_FORMAT, openDataFolder } from "./data-folder.ts";
 import { openLmdbReader, openLmdbStore } from "./lmdb-store.ts";
 

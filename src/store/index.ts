@@ -11,3 +11,4 @@ export {
   type TrieUpdate,
 } from "./state-trie.ts";
 export { StoreError, type StoreErrorInfo } from "./store-error.ts";
+export { commitOf, storeSuite, type StoreMaker } from "./store-suite.ts";
