@@ -1,11 +1,11 @@
 // What every part of block execution shares: the state, the block's time and randomness, prices, the
 // canister runtime. Lives for one block. Owns no behaviour beyond look-ups.
 
-import { type ConsoleLine } from "./contract.ts";
+import type { ConsoleLine, NetworkConfig, NewReceipt } from "./contract.ts";
 import { assert, present } from "gyrotron/base";
 import type { CanisterRuntime, ImageSource, PreparedModule } from "gyrotron/canister";
 import { type PriceTable } from "./cycles/prices.ts";
-import type { NetworkConfig } from "./contract.ts";
+
 import type { CanisterRecord } from "./state/records.ts";
 import type { ReplicaState } from "./state/replica-state.ts";
 
@@ -31,6 +31,8 @@ export interface BlockContext {
   readonly timeNs: bigint;
   readonly randomness: Uint8Array;
   readonly console: ConsoleLine[];
+  /** Receipts of the jobs that this block settled, for the node to keep. */
+  readonly receipts: NewReceipt[];
   /** Instructions spent in this block, for the round limit. */
   instructionsUsed: bigint;
 }

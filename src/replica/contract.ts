@@ -3,6 +3,7 @@
 
 import type { StateView, StateWrite } from "gyrotron/store";
 import type { AuthenticatedSender } from "./http-api/index.ts";
+import type { RangeNode } from "./jobs/mountain-range.ts";
 
 /** A decided block. Times in ns since 1970. */
 export interface Block {
@@ -32,11 +33,20 @@ export interface ConsoleLine {
   text: string;
 }
 
+/** A receipt that a block made: its body and the nodes it adds to the mountain range. Kept by the node, not in state. */
+export interface NewReceipt {
+  job: bigint;
+  leafIndex: bigint;
+  receipt: Uint8Array;
+  nodes: RangeNode[];
+}
+
 /** Result of executing one block. */
 export interface ExecutedBlock {
   /** Ordered; the only change to replicated state. */
   writes: StateWrite[];
   console: ConsoleLine[];
+  receipts: NewReceipt[];
   /** Work is left that needs another block at once (queues not empty, tasks deliverable). */
   moreWork: boolean;
   /** Block time at which a timer is due, if any. */

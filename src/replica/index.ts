@@ -3,6 +3,7 @@ export * from "./certification/index.ts";
 export * from "./certified-changes.ts";
 export type * from "./contract.ts";
 export * from "./http-api/index.ts";
+export * from "./jobs/index.ts";
 export { inspectManagementIngress, MANAGEMENT_METHODS } from "./management/dispatch.ts";
 export { createReplica, type ReplicaOptions } from "./replica.ts";
 export * from "./state/keys.ts";

@@ -17,10 +17,12 @@ import { PriceTable } from "./cycles/prices.ts";
 import { systemCallContext } from "./execution/call-contexts.ts";
 import { consoleLines } from "./execution/logs.ts";
 import { executionContext, responseOf, type RunRequest } from "./execution/run.ts";
+import { onlyCanisters } from "./jobs/llm-canister.ts";
 import { inspectManagementIngress, notControllerOfIngress } from "./management/dispatch.ts";
 import { isController } from "./management/call.ts";
 import { ARGUMENT_TYPES } from "./management/interface.ts";
 import { fetchCanisterLogs } from "./management/status.ts";
+import { isNativeCanister } from "./native-canisters.ts";
 import {
   canisterNotFound,
   canisterStopped,
@@ -63,9 +65,7 @@ export function precheckCall(
   content: IngressContent,
 ): QueryResult | undefined {
   const context = readContext(engine, view, timeNs);
-  const refusal = isManagementCanister(content.canisterId)
-    ? precheckManagement(context, content)
-    : precheckCanister(context, content);
+  const refusal = precheck(context, content);
   return refusal === undefined ? undefined : resultOf(refusal);
 }
 
@@ -75,6 +75,9 @@ function canisterQuery(
   certificate: Uint8Array | undefined,
   console: ConsoleLine[],
 ): Response {
+  if (isNativeCanister(content.canisterId)) {
+    return methodNotFound(content.canisterId, "query", content.methodName);
+  }
   const canister = context.state.canister(content.canisterId);
   if (canister === undefined) return canisterNotFound(content.canisterId);
   const unavailable = statusRefusal(canister) ?? frozenRefusal(context, canister);
@@ -133,6 +136,12 @@ function decodeLogsArgument(argument: Uint8Array): { canister_id: IdlPrincipal }
       `Error decoding candid argument: ${String(error)}`,
     );
   }
+}
+
+function precheck(context: ReadContext, content: IngressContent): Response | undefined {
+  if (isManagementCanister(content.canisterId)) return precheckManagement(context, content);
+  if (isNativeCanister(content.canisterId)) return onlyCanisters();
+  return precheckCanister(context, content);
 }
 
 function precheckManagement(context: ReadContext, content: IngressContent): Reject | undefined {

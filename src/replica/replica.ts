@@ -1,7 +1,7 @@
 // The replica: `execute(view, block)` and what else the node asks of the state machine. Everything
 // replicated is in the view and the writes; the engine's live memories and modules are a cache.
 
-import { assert } from "gyrotron/base";
+import { assert, utf8Bytes } from "gyrotron/base";
 import { type CanisterRuntime, createCanisterRuntime } from "gyrotron/canister";
 import type { StateView, StateWrite } from "gyrotron/store";
 import type { BlockContext, ExecutionEngine } from "./block-context.ts";
@@ -11,6 +11,8 @@ import { expireCalls } from "./execution/response.ts";
 import { runMessages } from "./execution/round.ts";
 import { nextHeartbeatNs, queueDueTasks } from "./execution/task.ts";
 import type { AuthenticatedSender } from "./http-api/index.ts";
+import { LLM_CANISTER_ID, LLM_SERVICE_TEXT } from "./jobs/llm-interface.ts";
+import { expireJobs, inductNodeMessage } from "./jobs/settle.ts";
 import { FIRST_USER_CANISTER } from "./management/lifecycle.ts";
 import { settleTasks } from "./messaging/external-tasks.ts";
 import { inductIngress, NODE_MESSAGE_TAG } from "./messaging/induct.ts";
@@ -42,7 +44,7 @@ export function createReplica(options: ReplicaOptions = {}): Replica {
   };
 }
 
-function genesisWrites(config: NetworkConfig, _timeNs: bigint): StateWrite[] {
+function genesisWrites(config: NetworkConfig, timeNs: bigint): StateWrite[] {
   const state = new ReplicaState(EMPTY_VIEW);
   state.putNetwork(config);
   state.putSystem({
@@ -50,9 +52,17 @@ function genesisWrites(config: NetworkConfig, _timeNs: bigint): StateWrite[] {
     nextTaskNumber: 0n,
     nextGeneration: 0n,
     runQueue: [],
+    nextJobNumber: 0n,
+    pendingJobs: 0,
     heartbeats: [],
     lastHeartbeatNs: 0n,
   });
+  const service = {
+    name: "candid:service",
+    visibility: "public",
+    content: utf8Bytes(LLM_SERVICE_TEXT),
+  } as const;
+  state.putPublicInfo(LLM_CANISTER_ID, { controllers: [], createdNs: timeNs, metadata: [service] });
   return state.writes();
 }
 
@@ -65,16 +75,18 @@ function executeBlock(
   const context = createBlockContext(engine, view, block);
   settleTasks(context);
   expireCalls(context);
+  expireJobs(context);
   context.state.pruneIngress(block.timeNs);
   block.transactions.forEach((transaction, index) => {
-    if (transaction[0] === NODE_MESSAGE_TAG) return;
-    inductIngress(context, transaction, authenticated[index]);
+    if (transaction[0] === NODE_MESSAGE_TAG) inductNodeMessage(context, transaction);
+    else inductIngress(context, transaction, authenticated[index]);
   });
   queueDueTasks(context);
   const hasMessages = runMessages(context);
   return {
     writes: context.state.writes(),
     console: context.console,
+    receipts: context.receipts,
     moreWork: hasMessages || context.state.taskNumbers().length > 0,
     wakeupNs: wakeupNs(context.state),
   };
@@ -92,6 +104,7 @@ function createBlockContext(engine: ExecutionEngine, view: StateView, block: Blo
     timeNs: block.timeNs,
     randomness: block.randomness,
     console: [],
+    receipts: [],
     instructionsUsed: 0n,
   };
 }
@@ -101,6 +114,7 @@ function wakeupNs(state: ReplicaState): bigint | undefined {
   const times = [
     state.earliest(KEY_PREFIX.timer),
     state.earliest(KEY_PREFIX.callDeadline),
+    state.earliest(KEY_PREFIX.jobDeadline),
     nextHeartbeatNs({ state }),
   ].filter((time) => time !== undefined);
   return times.length === 0

@@ -16,6 +16,7 @@ import {
   ingressKey,
   type IngressStatus,
   KEY_PREFIX,
+  type NewReceipt,
   type QueryResult,
   type Replica,
 } from "gyrotron/replica";
@@ -45,6 +46,7 @@ const SECOND = 1_000_000_000n;
 export class ReplicaHarness {
   readonly replica: Replica;
   readonly console: ConsoleLine[] = [];
+  readonly receipts: NewReceipt[] = [];
   /** Every block so far, for replays. */
   readonly blocks: { timeNs: bigint; transactions: Uint8Array[] }[] = [];
   timeNs = 1_700_000_000n * SECOND;
@@ -53,12 +55,12 @@ export class ReplicaHarness {
   readonly view = new MemoryView();
   #nonce = 0;
 
-  constructor(replica: Replica = createReplica()) {
+  constructor(replica: Replica = createReplica(), nodeKeys: Uint8Array[] = [new Uint8Array(44)]) {
     this.replica = replica;
     const config = {
       subnetId: Uint8Array.of(1, 2),
       rootKeyDer: new Uint8Array(133),
-      nodeKeys: [new Uint8Array(44)],
+      nodeKeys,
       priceNodes: 13,
     };
     this.view.apply(replica.genesis(config, this.timeNs));
@@ -124,6 +126,7 @@ export class ReplicaHarness {
     const result = this.replica.execute(this.view, block);
     this.view.apply(result.writes);
     this.console.push(...result.console);
+    this.receipts.push(...result.receipts);
     this.moreWork = result.moreWork;
   }
 

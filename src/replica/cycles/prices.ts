@@ -21,6 +21,9 @@ export const PRICES_13 = {
   /** Per GiB and second: 4.005e12 a GiB-year, about $5.5. */
   storagePerGibSecond: 127_000n,
   thresholdSignature: 10_000_000_000n,
+  /** Any GPU job, and per 10^9 multiply-adds of it (ours). */
+  gpuJobBase: 10_000_000n,
+  gpuPerGigaMac: 1_000_000n,
 } as const;
 
 /** Prices of a network of a given number of nodes. */
@@ -66,6 +69,11 @@ export class PriceTable {
   httpRequest(requestBytes: bigint, responseBytesMax: bigint): bigint {
     const n = this.nodes;
     return (3_000_000n + 60_000n * n) * n + (400n * requestBytes + 800n * responseBytesMax) * n;
+  }
+
+  /** GPU job of so many multiply-adds. */
+  gpuJob(macs: bigint): bigint {
+    return this.#scale(PRICES_13.gpuJobBase + (PRICES_13.gpuPerGigaMac * macs) / 1_000_000_000n);
   }
 
   /** What the system API must know while it runs. */

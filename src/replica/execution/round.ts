@@ -8,6 +8,8 @@ import { chargeUntil } from "../cycles/balance.ts";
 import { dropCode } from "../management/install.ts";
 import { executeManagement } from "../management/dispatch.ts";
 import { answer } from "../messaging/answer.ts";
+import { executeLlmCall } from "../jobs/llm-canister.ts";
+import { isNativeCanister } from "../native-canisters.ts";
 import { canisterNotFound, ErrorCode, reject } from "../reject.ts";
 import type { CanisterRecord, Message } from "../state/records.ts";
 import { expireStopWaiters } from "./call-contexts.ts";
@@ -35,12 +37,13 @@ export function runMessages(context: BlockContext): boolean {
 
 function runMessage(context: BlockContext, id: Uint8Array, message: Message): void {
   if (hasExpired(context, message)) return;
-  if (isManagementCanister(id)) {
+  if (isNativeCanister(id)) {
     assert(
       message.kind === "ingress" || message.kind === "request",
-      "the management canister takes calls only",
+      "native canisters take calls only",
     );
-    executeManagement(context, message);
+    if (isManagementCanister(id)) executeManagement(context, message);
+    else executeLlmCall(context, message);
     return;
   }
   const canister = context.state.canister(id);

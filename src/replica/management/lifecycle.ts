@@ -220,10 +220,12 @@ export function addCanister(
       uninstall: 0n,
       creation: 0n,
       httpOutcalls: 0n,
+      gpu: 0n,
       burned: 0n,
     },
     storedChunks: 0,
     nextLogIndex: 0n,
+    pendingJobs: 0,
   };
   context.state.putCanister(canister);
   context.state.putPublicInfo(id, {

@@ -13,6 +13,7 @@ import {
   type ValidRequest,
 } from "../http-api/index.ts";
 import { inspectManagementIngress } from "../management/dispatch.ts";
+import { isNativeCanister } from "../native-canisters.ts";
 import { canisterNotFound, outOfCycles, type Reject } from "../reject.ts";
 import type { CanisterRecord } from "../state/records.ts";
 import { answer } from "./answer.ts";
@@ -60,7 +61,7 @@ function routeIngress(
     if ("kind" in inspected) return inspected;
     payerId = inspected.payer;
   }
-  if (payerId === undefined) return { payer: undefined };
+  if (payerId === undefined || isNativeCanister(payerId)) return { payer: undefined };
   const payer = context.state.canister(payerId);
   return payer === undefined ? canisterNotFound(payerId) : { payer };
 }

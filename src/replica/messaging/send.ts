@@ -3,9 +3,9 @@
 
 import { assert, equalBytes, QUEUE_MESSAGES_MAX } from "gyrotron/base";
 import type { OutgoingCall } from "gyrotron/canister";
-import { isManagementCanister } from "gyrotron/crypto";
 import type { BlockContext } from "../block-context.ts";
 import { charge } from "../cycles/balance.ts";
+import { isNativeCanister } from "../native-canisters.ts";
 import { canisterNotFound } from "../reject.ts";
 import type { CanisterRecord } from "../state/records.ts";
 import { answer } from "./answer.ts";
@@ -48,7 +48,7 @@ export function sendCall(
   countOutstanding(caller, call.callee, 1);
 
   const origin = { kind: "canister", canisterId: caller.id, callback: number } as const;
-  if (!isManagementCanister(call.callee) && context.state.canister(call.callee) === undefined) {
+  if (!isNativeCanister(call.callee) && context.state.canister(call.callee) === undefined) {
     answer(context, origin, canisterNotFound(call.callee), call.cycles);
     return;
   }

@@ -1,7 +1,13 @@
 // The key space of replicated state (spec 07). Keys are prefix-free: one type byte, then fields of
 // fixed length or with a length prefix. Owns the layout of keys, not of values.
 
-import { concatBytes, readU64BigEndian, u32BigEndian, u64BigEndian } from "gyrotron/base";
+import {
+  concatBytes,
+  readU64BigEndian,
+  u32BigEndian,
+  u64BigEndian,
+  utf8Bytes,
+} from "gyrotron/base";
 
 const type = (letter: string): Uint8Array => Uint8Array.of(letter.charCodeAt(0));
 const sized = (bytes: Uint8Array): Uint8Array => concatBytes(Uint8Array.of(bytes.length), bytes);
@@ -26,6 +32,10 @@ export const KEY_PREFIX: Readonly<Record<KeyType, Uint8Array>> = {
   task: type("e"),
   log: type("l"),
   storedChunk: type("u"),
+  job: type("g"),
+  jobDeadline: type("v"),
+  model: type("o"),
+  receipts: type("z"),
 };
 
 /** The types of keys, by what they hold. */
@@ -47,7 +57,11 @@ export type KeyType =
   | "timer"
   | "task"
   | "log"
-  | "storedChunk";
+  | "storedChunk"
+  | "job"
+  | "jobDeadline"
+  | "model"
+  | "receipts";
 
 const ofCanister = (prefix: Uint8Array, id: Uint8Array): Uint8Array =>
   concatBytes(prefix, sized(id));
@@ -99,6 +113,17 @@ export const storedChunkKey = (id: Uint8Array, hash: Uint8Array): Uint8Array =>
   concatBytes(ofCanister(KEY_PREFIX.storedChunk, id), hash);
 export const storedChunkPrefix = (id: Uint8Array): Uint8Array =>
   ofCanister(KEY_PREFIX.storedChunk, id);
+
+/** A GPU job that is not settled. */
+export const jobKey = (number: bigint): Uint8Array =>
+  concatBytes(KEY_PREFIX.job, u64BigEndian(number));
+export const jobDeadlineKey = (timeNs: bigint, number: bigint): Uint8Array =>
+  timed(KEY_PREFIX.jobDeadline, timeNs, u64BigEndian(number));
+/** A model by name. */
+export const modelNameKey = (name: string): Uint8Array =>
+  ofCanister(KEY_PREFIX.model, utf8Bytes(name));
+/** Peaks of the receipts' mountain range. */
+export const receiptsKey: Uint8Array = KEY_PREFIX.receipts;
 
 /** The u64 after the type byte of a time-ordered key. */
 export const timeOfKey = (key: Uint8Array): bigint => readU64BigEndian(key, 1);

@@ -24,6 +24,8 @@ export interface SystemRecord {
   nextGeneration: bigint;
   /** Canisters with waiting messages, in the order in which they run next. */
   runQueue: Uint8Array[];
+  nextJobNumber: bigint;
+  pendingJobs: number;
   /** Canisters that export a heartbeat, and when heartbeats last ran. */
   heartbeats: Uint8Array[];
   lastHeartbeatNs: bigint;
@@ -36,6 +38,8 @@ export const systemCodec: Codec<SystemRecord> = record<{
   nextTaskNumber: u64,
   nextGeneration: u64,
   runQueue: list(bytes, 4),
+  nextJobNumber: u64,
+  pendingJobs: u32,
   heartbeats: list(bytes, 4),
   lastHeartbeatNs: u64,
 });
@@ -95,7 +99,7 @@ export type CallOrigin =
   /** Timers, heartbeats and the like: nobody waits. */
   | { kind: "system" };
 
-const originCodec: Codec<CallOrigin> = variant<CallOrigin>({
+export const originCodec: Codec<CallOrigin> = variant<CallOrigin>({
   ingress: record<{ requestId: Uint8Array; sender: Uint8Array }>({
     requestId: bytes,
     sender: bytes,
@@ -168,6 +172,8 @@ export interface CanisterRecord {
   consumed: ConsumedCycles;
   storedChunks: number;
   nextLogIndex: bigint;
+  /** GPU jobs that are not settled. */
+  pendingJobs: number;
 }
 
 /** Cycles a canister has paid, by use case. */
@@ -180,6 +186,7 @@ export interface ConsumedCycles {
   uninstall: bigint;
   creation: bigint;
   httpOutcalls: bigint;
+  gpu: bigint;
   burned: bigint;
 }
 
@@ -194,6 +201,7 @@ const consumedCodec: Codec<ConsumedCycles> = record<{
   uninstall: u128,
   creation: u128,
   httpOutcalls: u128,
+  gpu: u128,
   burned: u128,
 });
 
@@ -231,6 +239,7 @@ export const canisterCodec: Codec<CanisterRecord> = record<{
   consumed: consumedCodec,
   storedChunks: u32,
   nextLogIndex: u64,
+  pendingJobs: u32,
 });
 
 /** One answered-or-not call that a canister is working on. */

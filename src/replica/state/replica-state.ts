@@ -12,75 +12,76 @@ import * as records from "./records.ts";
 
 /** The state as one block sees and changes it. */
 export class ReplicaState {
-  readonly #overlay: StateOverlay;
+  /** For rooms that keep records of their own. */
+  readonly overlay: StateOverlay;
 
   constructor(view: StateView) {
-    this.#overlay = new StateOverlay(view);
+    this.overlay = new StateOverlay(view);
   }
 
   writes(): StateWrite[] {
-    return this.#overlay.writes();
+    return this.overlay.writes();
   }
 
   // --- network and system
 
   network(): NetworkConfig {
     return present(
-      this.#overlay.get(records.networkCodec, keys.networkKey),
+      this.overlay.get(records.networkCodec, keys.networkKey),
       "state has no network record",
     );
   }
 
   putNetwork(network: NetworkConfig): void {
-    this.#overlay.put(records.networkCodec, keys.networkKey, network);
+    this.overlay.put(records.networkCodec, keys.networkKey, network);
   }
 
   system(): records.SystemRecord {
     return present(
-      this.#overlay.get(records.systemCodec, keys.systemKey),
+      this.overlay.get(records.systemCodec, keys.systemKey),
       "state has no system record",
     );
   }
 
   putSystem(system: records.SystemRecord): void {
-    this.#overlay.put(records.systemCodec, keys.systemKey, system);
+    this.overlay.put(records.systemCodec, keys.systemKey, system);
   }
 
   // --- canisters
 
   canister(id: Uint8Array): records.CanisterRecord | undefined {
-    return this.#overlay.get(records.canisterCodec, keys.canisterKey(id));
+    return this.overlay.get(records.canisterCodec, keys.canisterKey(id));
   }
 
   putCanister(canister: records.CanisterRecord): void {
-    this.#overlay.put(records.canisterCodec, keys.canisterKey(canister.id), canister);
+    this.overlay.put(records.canisterCodec, keys.canisterKey(canister.id), canister);
   }
 
   deleteCanister(id: Uint8Array): void {
-    this.#overlay.delete(keys.canisterKey(id));
-    this.#overlay.delete(keys.publicInfoKey(id));
-    this.#overlay.delete(keys.logKey(id));
-    this.#overlay.delete(keys.inboxKey(id));
+    this.overlay.delete(keys.canisterKey(id));
+    this.overlay.delete(keys.publicInfoKey(id));
+    this.overlay.delete(keys.logKey(id));
+    this.overlay.delete(keys.inboxKey(id));
   }
 
   canisterIds(): Uint8Array[] {
-    return this.#overlay.keys(keys.KEY_PREFIX.canister).map((key) => key.slice(2));
+    return this.overlay.keys(keys.KEY_PREFIX.canister).map((key) => key.slice(2));
   }
 
   publicInfo(id: Uint8Array): CanisterPublicInfo | undefined {
-    return this.#overlay.get(canisterPublicInfoCodec, keys.publicInfoKey(id));
+    return this.overlay.get(canisterPublicInfoCodec, keys.publicInfoKey(id));
   }
 
   putPublicInfo(id: Uint8Array, info: CanisterPublicInfo): void {
-    this.#overlay.put(canisterPublicInfoCodec, keys.publicInfoKey(id), info);
+    this.overlay.put(canisterPublicInfoCodec, keys.publicInfoKey(id), info);
   }
 
   /** Moves a canister's global timer; 0 clears it. */
   setGlobalTimer(canister: records.CanisterRecord, timeNs: bigint): void {
     if (canister.globalTimerNs === timeNs) return;
     if (canister.globalTimerNs !== 0n)
-      this.#overlay.delete(keys.timerKey(canister.globalTimerNs, canister.id));
-    if (timeNs !== 0n) this.#overlay.put(rawBytes, keys.timerKey(timeNs, canister.id), canister.id);
+      this.overlay.delete(keys.timerKey(canister.globalTimerNs, canister.id));
+    if (timeNs !== 0n) this.overlay.put(rawBytes, keys.timerKey(timeNs, canister.id), canister.id);
     canister.globalTimerNs = timeNs;
   }
 
@@ -92,13 +93,13 @@ export class ReplicaState {
   // --- inboxes and the run queue
 
   pushMessage(id: Uint8Array, message: records.Message): void {
-    const inbox = this.#overlay.get(records.inboxCodec, keys.inboxKey(id)) ?? {
+    const inbox = this.overlay.get(records.inboxCodec, keys.inboxKey(id)) ?? {
       first: 0n,
       end: 0n,
     };
     if (inbox.first === inbox.end) this.#enqueueRun(id);
-    this.#overlay.put(records.messageCodec, keys.messageKey(id, inbox.end), message);
-    this.#overlay.put(records.inboxCodec, keys.inboxKey(id), {
+    this.overlay.put(records.messageCodec, keys.messageKey(id, inbox.end), message);
+    this.overlay.put(records.inboxCodec, keys.inboxKey(id), {
       first: inbox.first,
       end: inbox.end + 1n,
     });
@@ -106,22 +107,22 @@ export class ReplicaState {
 
   /** Takes the oldest message, if any. */
   shiftMessage(id: Uint8Array): records.Message | undefined {
-    const inbox = this.#overlay.get(records.inboxCodec, keys.inboxKey(id));
+    const inbox = this.overlay.get(records.inboxCodec, keys.inboxKey(id));
     if (inbox === undefined) return undefined;
     const key = keys.messageKey(id, inbox.first);
     const message = present(
-      this.#overlay.get(records.messageCodec, key),
+      this.overlay.get(records.messageCodec, key),
       "inbox names a missing message",
     );
-    this.#overlay.delete(key);
+    this.overlay.delete(key);
     const first = inbox.first + 1n;
-    if (first === inbox.end) this.#overlay.delete(keys.inboxKey(id));
-    else this.#overlay.put(records.inboxCodec, keys.inboxKey(id), { first, end: inbox.end });
+    if (first === inbox.end) this.overlay.delete(keys.inboxKey(id));
+    else this.overlay.put(records.inboxCodec, keys.inboxKey(id), { first, end: inbox.end });
     return message;
   }
 
   inboxCount(id: Uint8Array): number {
-    const inbox = this.#overlay.get(records.inboxCodec, keys.inboxKey(id));
+    const inbox = this.overlay.get(records.inboxCodec, keys.inboxKey(id));
     return inbox === undefined ? 0 : Number(inbox.end - inbox.first);
   }
 
@@ -148,39 +149,39 @@ export class ReplicaState {
   // --- call contexts, callbacks, tasks
 
   callContext(id: Uint8Array, number: bigint): records.CallContext | undefined {
-    return this.#overlay.get(records.callContextCodec, keys.callContextKey(id, number));
+    return this.overlay.get(records.callContextCodec, keys.callContextKey(id, number));
   }
 
   putCallContext(id: Uint8Array, number: bigint, context: records.CallContext): void {
-    this.#overlay.put(records.callContextCodec, keys.callContextKey(id, number), context);
+    this.overlay.put(records.callContextCodec, keys.callContextKey(id, number), context);
   }
 
   deleteCallContext(id: Uint8Array, number: bigint): void {
-    this.#overlay.delete(keys.callContextKey(id, number));
+    this.overlay.delete(keys.callContextKey(id, number));
   }
 
   /** Numbers of the open call contexts, oldest first. */
   callContextNumbers(id: Uint8Array): bigint[] {
-    return this.#overlay
+    return this.overlay
       .keys(keys.callContextPrefix(id))
       .map((key) => BigInt(`0x${key.slice(-8).toHex()}`));
   }
 
   callback(id: Uint8Array, number: bigint): records.Callback | undefined {
-    return this.#overlay.get(records.callbackCodec, keys.callbackKey(id, number));
+    return this.overlay.get(records.callbackCodec, keys.callbackKey(id, number));
   }
 
   putCallback(id: Uint8Array, number: bigint, callback: records.Callback): void {
-    this.#overlay.put(records.callbackCodec, keys.callbackKey(id, number), callback);
+    this.overlay.put(records.callbackCodec, keys.callbackKey(id, number), callback);
     if (callback.deadlineNs !== 0n) {
-      this.#overlay.put(rawBytes, keys.callDeadlineKey(callback.deadlineNs, id, number), id);
+      this.overlay.put(rawBytes, keys.callDeadlineKey(callback.deadlineNs, id, number), id);
     }
   }
 
   deleteCallback(id: Uint8Array, number: bigint, callback: records.Callback): void {
-    this.#overlay.delete(keys.callbackKey(id, number));
+    this.overlay.delete(keys.callbackKey(id, number));
     if (callback.deadlineNs !== 0n)
-      this.#overlay.delete(keys.callDeadlineKey(callback.deadlineNs, id, number));
+      this.overlay.delete(keys.callDeadlineKey(callback.deadlineNs, id, number));
   }
 
   /** Best-effort calls whose deadline has passed. */
@@ -192,19 +193,19 @@ export class ReplicaState {
   }
 
   task(number: bigint): records.ExternalTask | undefined {
-    return this.#overlay.get(records.taskCodec, keys.taskKey(number));
+    return this.overlay.get(records.taskCodec, keys.taskKey(number));
   }
 
   putTask(task: records.ExternalTask): void {
-    this.#overlay.put(records.taskCodec, keys.taskKey(task.number), task);
+    this.overlay.put(records.taskCodec, keys.taskKey(task.number), task);
   }
 
   deleteTask(number: bigint): void {
-    this.#overlay.delete(keys.taskKey(number));
+    this.overlay.delete(keys.taskKey(number));
   }
 
   taskNumbers(): bigint[] {
-    return this.#overlay
+    return this.overlay
       .keys(keys.KEY_PREFIX.task)
       .map((key) => BigInt(`0x${key.slice(1).toHex()}`));
   }
@@ -212,17 +213,17 @@ export class ReplicaState {
   // --- requests
 
   ingress(requestId: Uint8Array): records.IngressRecord | undefined {
-    return this.#overlay.get(records.ingressCodec, keys.ingressKey(requestId));
+    return this.overlay.get(records.ingressCodec, keys.ingressKey(requestId));
   }
 
   /** Saves a request's status and when it may be forgotten. */
   putIngress(requestId: Uint8Array, ingress: records.IngressRecord): void {
     const before = this.ingress(requestId);
     if (before !== undefined && before.pruneAtNs !== ingress.pruneAtNs) {
-      this.#overlay.delete(keys.ingressPruningKey(before.pruneAtNs, requestId));
+      this.overlay.delete(keys.ingressPruningKey(before.pruneAtNs, requestId));
     }
-    this.#overlay.put(records.ingressCodec, keys.ingressKey(requestId), ingress);
-    this.#overlay.put(
+    this.overlay.put(records.ingressCodec, keys.ingressKey(requestId), ingress);
+    this.overlay.put(
       rawBytes,
       keys.ingressPruningKey(ingress.pruneAtNs, requestId),
       Uint8Array.of(),
@@ -232,29 +233,29 @@ export class ReplicaState {
   /** Forgets requests whose time has come. */
   pruneIngress(nowNs: bigint): void {
     for (const key of this.#dueKeys(keys.KEY_PREFIX.ingressPruning, nowNs)) {
-      this.#overlay.delete(key);
-      this.#overlay.delete(keys.ingressKey(key.slice(9)));
+      this.overlay.delete(key);
+      this.overlay.delete(keys.ingressKey(key.slice(9)));
     }
   }
 
   // --- code, memories, logs, stored chunks
 
   module(hash: Uint8Array): records.ModuleRecord | undefined {
-    return this.#overlay.get(records.moduleCodec, keys.moduleKey(hash));
+    return this.overlay.get(records.moduleCodec, keys.moduleKey(hash));
   }
 
   /** Counts one more user of a module's bytes. */
   retainModule(hash: Uint8Array, bytes: Uint8Array): void {
     const references = (this.module(hash)?.references ?? 0) + 1;
-    this.#overlay.put(records.moduleCodec, keys.moduleKey(hash), { references, bytes });
+    this.overlay.put(records.moduleCodec, keys.moduleKey(hash), { references, bytes });
   }
 
   releaseModule(hash: Uint8Array): void {
     const module = present(this.module(hash), "released a module that is not stored");
-    if (module.references === 1) this.#overlay.delete(keys.moduleKey(hash));
+    if (module.references === 1) this.overlay.delete(keys.moduleKey(hash));
     else {
       const references = module.references - 1;
-      this.#overlay.put(records.moduleCodec, keys.moduleKey(hash), {
+      this.overlay.put(records.moduleCodec, keys.moduleKey(hash), {
         references,
         bytes: module.bytes,
       });
@@ -277,7 +278,7 @@ export class ReplicaState {
 
   /** Reads of a canister's stored memories as they are now. */
   chunks(id: Uint8Array): ChunkReader {
-    const overlay = this.#overlay;
+    const { overlay } = this;
     return {
       heapChunk: (index) => overlay.get(rawBytes, keys.heapChunkKey(id, index)),
       stableChunk: (index) => overlay.get(rawBytes, keys.stableChunkKey(id, index)),
@@ -290,24 +291,24 @@ export class ReplicaState {
   }
 
   log(id: Uint8Array): records.LogRecord[] {
-    return this.#overlay.get(records.logCodec, keys.logKey(id)) ?? [];
+    return this.overlay.get(records.logCodec, keys.logKey(id)) ?? [];
   }
 
   putLog(id: Uint8Array, log: records.LogRecord[]): void {
-    if (log.length === 0) this.#overlay.delete(keys.logKey(id));
-    else this.#overlay.put(records.logCodec, keys.logKey(id), log);
+    if (log.length === 0) this.overlay.delete(keys.logKey(id));
+    else this.overlay.put(records.logCodec, keys.logKey(id), log);
   }
 
   storedChunk(id: Uint8Array, hash: Uint8Array): Uint8Array | undefined {
-    return this.#overlay.get(rawBytes, keys.storedChunkKey(id, hash));
+    return this.overlay.get(rawBytes, keys.storedChunkKey(id, hash));
   }
 
   putStoredChunk(id: Uint8Array, hash: Uint8Array, bytes: Uint8Array): void {
-    this.#overlay.put(rawBytes, keys.storedChunkKey(id, hash), bytes);
+    this.overlay.put(rawBytes, keys.storedChunkKey(id, hash), bytes);
   }
 
   storedChunkHashes(id: Uint8Array): Uint8Array[] {
-    return this.#overlay.keys(keys.storedChunkPrefix(id)).map((key) => key.slice(-32));
+    return this.overlay.keys(keys.storedChunkPrefix(id)).map((key) => key.slice(-32));
   }
 
   clearStoredChunks(id: Uint8Array): void {
@@ -316,20 +317,20 @@ export class ReplicaState {
 
   /** Time of the earliest key under a time-ordered prefix. */
   earliest(prefix: Uint8Array): bigint | undefined {
-    const first = this.#overlay.keys(prefix)[0];
+    const first = this.overlay.keys(prefix)[0];
     return first === undefined ? undefined : keys.timeOfKey(first);
   }
 
   #dueKeys(prefix: Uint8Array, nowNs: bigint): Uint8Array[] {
-    return this.#overlay.keys(prefix, (key) => keys.timeOfKey(key) <= nowNs);
+    return this.overlay.keys(prefix, (key) => keys.timeOfKey(key) <= nowNs);
   }
 
   #putChunk(key: Uint8Array, bytes: Uint8Array | null): void {
-    if (bytes === null) this.#overlay.delete(key);
-    else this.#overlay.put(rawBytes, key, bytes);
+    if (bytes === null) this.overlay.delete(key);
+    else this.overlay.put(rawBytes, key, bytes);
   }
 
   #deleteAll(prefix: Uint8Array): void {
-    for (const key of this.#overlay.keys(prefix)) this.#overlay.delete(key);
+    for (const key of this.overlay.keys(prefix)) this.overlay.delete(key);
   }
 }

@@ -1,0 +1,69 @@
+// What the network knows of a model: its name, identity and what its work costs. A quote is
+// {maximum, formula}: both are computed from counts alone, before the run and after it.
+
+import { type Codec, codec } from "gyrotron/base";
+import type { PriceTable } from "../cycles/prices.ts";
+import type { ChatMessage } from "./job.ts";
+
+const { fixedBytes, record, text, u32, u64 } = codec;
+
+/** A model that jobs may name. */
+export interface ModelRecord {
+  name: string;
+  /** Identity of the prepared model. */
+  hash: Uint8Array;
+  contextTokensMax: number;
+  /** Multiply-adds of one token besides attention. */
+  macsPerToken: bigint;
+  /** Multiply-adds of attention of one token for each position that it looks at. */
+  macsPerPosition: bigint;
+  /** Tokens that the chat frame adds to a prompt, at most. */
+  frameTokensMax: number;
+}
+
+export const modelRecordCodec: Codec<ModelRecord> = record<{
+  [K in keyof ModelRecord]: ModelRecord[K];
+}>({
+  name: text,
+  hash: fixedBytes(32),
+  contextTokensMax: u32,
+  macsPerToken: u64,
+  macsPerPosition: u64,
+  frameTokensMax: u32,
+});
+
+/** Tokens of a prompt, at most: a token covers at least one byte. */
+export function promptTokensMax(
+  model: ModelRecord,
+  messages: readonly ChatMessage[],
+  utf8Length: (text: string) => number,
+): number {
+  const bytes = messages.reduce((sum, { content }) => sum + utf8Length(content), 0);
+  return Math.min(bytes + model.frameTokensMax, model.contextTokensMax);
+}
+
+/** Multiply-adds of evaluating `promptTokens` and then generating `outputTokens`. */
+export function macsOf(model: ModelRecord, promptTokens: number, outputTokens: number): bigint {
+  const tokens = BigInt(promptTokens + outputTokens);
+  return model.macsPerToken * tokens + (model.macsPerPosition * tokens * (tokens + 1n)) / 2n;
+}
+
+/** The formula of a quote: what a job costs that evaluated and generated so many tokens. */
+export function jobPrice(
+  prices: PriceTable,
+  model: ModelRecord,
+  promptTokens: number,
+  outputTokens: number,
+): bigint {
+  return prices.gpuJob(macsOf(model, promptTokens, outputTokens));
+}
+
+/** The most that a job can cost: reserved before it runs. */
+export function quoteMaximum(
+  prices: PriceTable,
+  model: ModelRecord,
+  promptMax: number,
+  outputMax: number,
+): bigint {
+  return jobPrice(prices, model, promptMax, Math.min(outputMax, model.contextTokensMax));
+}
