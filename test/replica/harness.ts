@@ -75,11 +75,15 @@ export class ReplicaHarness {
   /** Cycles that canisters hold or have consumed. */
   cyclesTotal(): bigint {
     let total = 0n;
-    for (const [, bytes] of this.view.range(KEY_PREFIX.canister)) {
-      const { cycles, consumed } = decodeWith(canisterCodec, bytes);
-      total += cycles + Object.values(consumed).reduce((sum, amount) => sum + amount, 0n);
-    }
+    for (const [, bytes] of this.view.range(KEY_PREFIX.canister)) total += worth(bytes);
     return total;
+  }
+
+  /** Cycles that one canister holds or has consumed. */
+  worthOf(id: Uint8Array): bigint {
+    const bytes = this.view.get(canisterKey(id));
+    assert(bytes !== undefined, "the canister exists");
+    return worth(bytes);
   }
 
   /** Hash of the whole state, for comparing two histories. */
@@ -224,6 +228,11 @@ export class ReplicaHarness {
       arg: argument,
     });
   }
+}
+
+function worth(record: Uint8Array): bigint {
+  const { cycles, consumed } = decodeWith(canisterCodec, record);
+  return cycles + Object.values(consumed).reduce((sum, amount) => sum + amount, 0n);
 }
 
 const PERSISTENCE = IDL.Variant({ keep: IDL.Null, replace: IDL.Null });
