@@ -207,7 +207,10 @@ export interface CanisterRuntime {
   open(source: ImageSource): ImageSession;
   /** A session on an empty image, for the first installation. */
   create(canisterId: Uint8Array, generation: bigint): ImageSession;
-  /** Applies chunks that another thread committed, so a cached image need not be reloaded. */
+  /**
+   * Applies chunks that another thread committed, so a cached image need not be reloaded. Not after
+   * a new module or a `heapReset`: evict then. Stable chunks are read again when needed.
+   */
   refresh(
     canisterId: Uint8Array,
     image: ImageState,

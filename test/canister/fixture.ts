@@ -1,7 +1,7 @@
 // Canisters for tests of the runtime: compiles WAT or Motoko, keeps chunks as the replica would,
 // and runs one canister on one or more runtimes.
 
-import { createRequire } from "node:module";
+import { execFileSync } from "node:child_process";
 import wabtModule from "wabt";
 import { present } from "gyrotron/base";
 import {
@@ -65,14 +65,15 @@ export const REPLY_WAT: string = `
     (call $msg_reply_data_append (i32.const 0) (i32.const 8))
     (call $msg_reply))`;
 
-/** Wasm of a Motoko actor, as the compiler makes it by default (64-bit, orthogonal persistence). */
-export function wasmFromMotoko(source: string): Uint8Array {
-  const compiler = createRequire(import.meta.url)("motoko") as {
-    write(path: string, text: string): void;
-    wasm(path: string, mode: "ic"): { wasm: Uint8Array };
-  };
-  compiler.write("Main.mo", source);
-  return compiler.wasm("Main.mo", "ic").wasm;
+/** Wasm of Motoko actors, as the compiler makes it by default (64-bit, orthogonal persistence). */
+export function wasmFromMotoko(...sources: readonly string[]): Uint8Array[] {
+  // In a child, because the compiler takes hundreds of MiB and keeps them.
+  const child = new URL("./compile-motoko.cjs", import.meta.url).pathname;
+  const output = execFileSync(process.execPath, [child], {
+    input: JSON.stringify(sources),
+    maxBuffer: 1 << 28,
+  });
+  return (JSON.parse(output.toString()) as string[]).map((hex) => Uint8Array.fromHex(hex));
 }
 
 /** An execution context for tests; everything allowed unless overridden. */
@@ -194,21 +195,30 @@ export class TestCanister {
     });
   }
 
-  /** Installs code and runs start and the given entry point if the module has them. */
+  /** Installs or, in mode postUpgrade, upgrades code with all entry points that the modules have. */
   install(
     module: PreparedModule,
     memory: "fresh" | "keepStable" | "keep",
     init: Partial<ExecutionContext> = {},
   ): ExecutionResult | undefined {
     const session = this.image === undefined ? this.runtime.create(CANISTER_ID, 1n) : this.open();
+    const isUpgrade = init.mode === "postUpgrade";
+    if (isUpgrade && present(this.module).exports.has("canister_pre_upgrade")) {
+      const entry: Entry = { kind: "export", name: "canister_pre_upgrade" };
+      const result = session.run(entry, context({ ...init, mode: "preUpgrade" }));
+      if (result.kind === "trapped") {
+        this.#keep(session.discard());
+        return result;
+      }
+    }
     const trap = session.replaceModule(module, memory);
     if (trap !== undefined) {
       this.#keep(session.discard());
       return { kind: "trapped", instructionsUsed: 0n, logs: [], trap };
     }
     let last: ExecutionResult | undefined;
-    const mode = init.mode ?? "init";
-    const name = mode === "postUpgrade" ? "canister_post_upgrade" : "canister_init";
+    const mode = isUpgrade ? "postUpgrade" : "init";
+    const name = isUpgrade ? "canister_post_upgrade" : "canister_init";
     const entries: [Entry, ExecutionContext["mode"]][] = [];
     if (module.hasStart) entries.push([{ kind: "start" }, "start"]);
     if (module.exports.has(name)) entries.push([{ kind: "export", name }, mode]);

@@ -6,7 +6,7 @@ import {
   CALL_METHOD_NAME_BYTES_MAX,
   LOCAL_PAYLOAD_BYTES_MAX,
   PRINCIPAL_BYTES_MAX,
-  equalBytes,
+  formatHex,
   utf8Bytes,
   utf8TextLossy,
 } from "gyrotron/base";
@@ -124,13 +124,15 @@ function perform(e: Execution, call: PendingCall): number {
   const responseReserved = e.isComposite ? 0n : prices.responseReservation;
   const callbackReserved = e.isComposite ? 0n : prices.callbackReservation;
   const total = transmissionCharge + responseReserved + callbackReserved;
-  const queued = e.calls.filter((other) => equalBytes(other.callee, call.callee)).length;
+  const calleeKey = formatHex(call.callee);
+  const queued = e.queuedByCallee.get(calleeKey) ?? 0;
   if (e.context.queueCapacity(call.callee) <= queued || (total > 0n && total > e.liquidBalance)) {
     dropPending(e);
     return NOT_PERFORMED;
   }
   e.balance -= total;
   e.pendingCall = undefined;
+  e.queuedByCallee.set(calleeKey, queued + 1);
   e.calls.push({ ...call, argument, transmissionCharge, responseReserved, callbackReserved });
   return PERFORMED;
 }

@@ -44,6 +44,8 @@ export class Execution {
   readonly gas: GasMeter;
   readonly logs: LogBuffer = new LogBuffer();
   readonly calls: OutgoingCall[] = [];
+  /** How many of the calls go to each callee (hex). */
+  readonly queuedByCallee: Map<string, number> = new Map();
   readonly reply: ByteParts = new ByteParts();
   response: ExecutionChanges["response"] = undefined;
   accepted = false;
