@@ -15,6 +15,10 @@ import {
 } from "./worker-protocol.ts";
 
 const start = workerData as WorkerStart;
+// Loading takes longer than anything else at a start: both workers do it at the same time.
+const replicaLoading = loadReplica();
+// Whoever boots will see the failure.
+replicaLoading.catch(() => {});
 let store: Store | undefined;
 let machine: StateMachine | undefined;
 
@@ -33,12 +37,16 @@ serve<ExecutorRequest>(present(parentPort, "this file is a worker"), async (requ
 
 async function boot(): Promise<StateMachine["booted"]> {
   assert(machine === undefined, "a worker boots once");
-  const { createNodeReplica } = (await import(start.replicaModule)) as {
-    createNodeReplica: () => Promise<Replica>;
-  };
   store = openLmdbStore(start.statePath);
-  machine = bootStateMachine(await createNodeReplica(), store, start.genesis, (height, keys) => {
+  machine = bootStateMachine(await replicaLoading, store, start.genesis, (height, keys) => {
     start.announcements.postMessage({ height, keys } satisfies AnnouncedKeys);
   });
   return machine.booted;
+}
+
+async function loadReplica(): Promise<Replica> {
+  const { createNodeReplica } = (await import(start.replicaModule)) as {
+    createNodeReplica: () => Promise<Replica>;
+  };
+  return createNodeReplica();
 }

@@ -14,6 +14,10 @@ import {
 } from "./worker-protocol.ts";
 
 const start = workerData as WorkerStart;
+// Loading takes longer than anything else at a start: both workers do it at the same time.
+const replicaLoading = loadReplica();
+// Whoever boots will see the failure.
+replicaLoading.catch(() => {});
 let reader: StoreReader | undefined;
 let machine: QueryMachine | undefined;
 
@@ -34,11 +38,8 @@ serve<QueryRequest>(present(parentPort, "this file is a worker"), async (request
 
 async function boot(): Promise<void> {
   assert(machine === undefined, "a worker boots once");
-  const { createNodeReplica } = (await import(start.replicaModule)) as {
-    createNodeReplica: () => Promise<Replica>;
-  };
   reader = openLmdbReader(start.statePath);
-  machine = new QueryMachine(await createNodeReplica(), reader, drainAnnouncements);
+  machine = new QueryMachine(await replicaLoading, reader, drainAnnouncements);
 }
 
 /** Without waiting: what was announced before the snapshot was taken is already in the port. */
@@ -49,4 +50,11 @@ function drainAnnouncements(): void {
     const { height, keys } = received.message as AnnouncedKeys;
     present(machine).announce(height, keys);
   }
+}
+
+async function loadReplica(): Promise<Replica> {
+  const { createNodeReplica } = (await import(start.replicaModule)) as {
+    createNodeReplica: () => Promise<Replica>;
+  };
+  return createNodeReplica();
 }

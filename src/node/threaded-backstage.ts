@@ -95,6 +95,8 @@ class ThreadedQueryRunner implements QueryRunner {
 
 /** The instrumented stack budget of canisters is 16 MiB; V8 needs several times that in its slowest tier. */
 const WORKER_STACK_MIB = 64;
+/** V8 would take 48 MiB in each thread and give none back; canister memories are not part of it. */
+const WORKER_YOUNG_GENERATION_MIB = 8;
 const CLOSE_REQUEST = { kind: "close" } as const;
 
 /** Requests to one worker, each with its answer. */
@@ -111,7 +113,10 @@ class WorkerClient<R extends { kind: string }, A> {
       name,
       workerData: start,
       transferList: [start.announcements],
-      resourceLimits: { stackSizeMb: WORKER_STACK_MIB },
+      resourceLimits: {
+        stackSizeMb: WORKER_STACK_MIB,
+        maxYoungGenerationSizeMb: WORKER_YOUNG_GENERATION_MIB,
+      },
     });
     this.#worker.on("message", (message: NumberedAnswer) => this.#settle(message));
     this.#worker.on("error", (cause) =>

@@ -61,7 +61,13 @@ class CounterReplica implements Replica {
       timeNs: block.timeNs,
       text: "counted",
     }));
-    return { writes: [system, ...writes.values()], console, moreWork: false, wakeupNs: undefined };
+    return {
+      writes: [system, ...writes.values()],
+      console,
+      receipts: [],
+      moreWork: false,
+      wakeupNs: undefined,
+    };
   }
 
   query(view: StateView): QueryResult & { console: [] } {
