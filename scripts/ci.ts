@@ -21,7 +21,9 @@ const PINNED_NODE = join(BIN, "node");
 const TOTAL_MS_MAX = 28 * 60_000;
 const STATIC_MS_MAX = 3 * 60_000;
 const UNIT_GROUP_MS_MAX = 8 * 60_000;
+const UNIT_TEST_MS_MAX = 2 * 60_000;
 const ACROSS_FILE_MS_MAX = 12 * 60_000;
+const ACROSS_TEST_MS_MAX = 8 * 60_000;
 const CONCURRENCY = 2;
 
 /** Areas whose tests own processes, threads or files, and therefore get a process each. */
@@ -140,6 +142,7 @@ function testTask(
         "--test",
         `--test-isolation=${sharesProcess ? "none" : "process"}`,
         "--test-concurrency=1",
+        `--test-timeout=${stage === "e2e" ? ACROSS_TEST_MS_MAX : UNIT_TEST_MS_MAX}`,
         `--test-reporter=${join(ROOT, "scripts", "ci-reporter.ts")}`,
         `--test-reporter-destination=${report}`,
         ...(selection.grep === undefined ? [] : [`--test-name-pattern=${selection.grep}`]),
@@ -154,7 +157,9 @@ function testTask(
         )
         .map((line) => (line.isFile && line.outcome === "passed" ? withoutTests(line) : line));
       if (finished.timedOut) {
-        tests.push(testLine(name, "", "failed", `not finished within ${limit / 1000} s`));
+        const silent = files.filter((file) => !tests.some((line) => line.file.endsWith(file)));
+        const detail = `not finished within ${limit / 1000} s; no result of ${silent.join(" ")}`;
+        tests.push(testLine(name, "", "failed", detail));
       } else if (!lines.some((line) => line.kind === "end")) {
         const status = finished.status ?? "none";
         tests.push(testLine(name, "", "failed", `ended before its report, exit status ${status}`));
