@@ -3,7 +3,7 @@
 
 import type { StateView, StateWrite } from "gyrotron/store";
 import type { AuthenticatedSender } from "./http-api/index.ts";
-import type { RangeNode } from "./jobs/mountain-range.ts";
+import type { RangeNode } from "gyrotron/job";
 
 /** A decided block. Times in ns since 1970. */
 export interface Block {

@@ -6,7 +6,8 @@ import { equal } from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import { IDL, toIdlPrincipal } from "gyrotron/candid";
-import { canisterKey, type JobResult } from "gyrotron/replica";
+import { type JobResult } from "gyrotron/job";
+import { canisterKey } from "gyrotron/replica";
 import { ONLY_ID } from "./harness.ts";
 import { asker, JobNetwork } from "./job-network.ts";
 

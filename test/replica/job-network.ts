@@ -4,13 +4,11 @@
 import { decodeWith } from "gyrotron/base";
 import { encodeCandid, IDL } from "gyrotron/candid";
 import { ed25519PublicKeyDer, sha256, signEd25519 } from "gyrotron/crypto";
+import { encodeJobResult, type JobResult, jobResultHash } from "gyrotron/job";
 import {
   createReplica,
-  encodeJobResult,
   encodeResultMessage,
   encodeSignedStatement,
-  type JobResult,
-  jobResultHash,
   KEY_PREFIX,
   LLM_CANISTER_ID,
   type ModelRecord,

@@ -15,21 +15,23 @@ import {
 } from "gyrotron/crypto";
 import {
   encodeJobResult,
-  encodeResultMessage,
-  encodeSignedStatement,
-  type IngressStatus,
   type JobResult,
-  jobNumberOfKey,
   jobResultHash,
-  KEY_PREFIX,
-  macsOf,
   mountainRangeCodec,
-  type NodeStatement,
   proveLeaf,
   receiptCodec,
   receiptHash,
-  receiptsKey,
   verifyLeaf,
+} from "gyrotron/job";
+import {
+  encodeResultMessage,
+  encodeSignedStatement,
+  type IngressStatus,
+  jobNumberOfKey,
+  KEY_PREFIX,
+  macsOf,
+  type NodeStatement,
+  receiptsKey,
 } from "gyrotron/replica";
 import { ONLY_ID } from "./harness.ts";
 import { asker, JobNetwork, MODEL } from "./job-network.ts";

@@ -8,8 +8,8 @@ import type { BlockContext } from "../block-context.ts";
 import { missingFor } from "../cycles/balance.ts";
 import { answer } from "../messaging/answer.ts";
 import { canisterReject, ErrorCode, type Reject, reject } from "../reject.ts";
-import type { CanisterRecord, Message } from "../state/records.ts";
-import type { ChatMessage, SamplingParameters } from "./job.ts";
+import type { CallOrigin, CanisterRecord, Message } from "../state/records.ts";
+import type { ChatMessage, SamplingParameters } from "gyrotron/job";
 import {
   LLM_MESSAGES_MAX,
   LLM_OUTPUT_TOKENS_MAX,
@@ -30,6 +30,8 @@ export const PENDING_JOBS_PER_CANISTER_MAX = 20;
 /** Block time that nodes have to agree on a result. */
 export const JOB_DEADLINE_NS = 300_000_000_000n;
 
+/** Calls above a job that are followed to find the user. */
+const CALL_DEPTH_MAX = 20;
 const TEMPERATURE = 39_322; // 0.6
 const TOP_P = 58_982; // 0.9
 const SEED_DOMAIN = utf8Bytes("gyrotron-job-seed");
@@ -104,6 +106,7 @@ function recordJob(context: BlockContext, message: Request): Reject | undefined 
     origin: { kind: "canister", canisterId: message.sender, callback: message.callback },
     interface: chat.method,
     modelName: model.name,
+    requestId: userRequest(context, message),
     quoteMaximum: maximum,
     ...reservation,
     deadlineNs: context.timeNs + JOB_DEADLINE_NS,
@@ -183,6 +186,22 @@ function reserve(
   }
   caller.cycles -= reservedBalance;
   return { reservedAttached, reservedBalance, refund: attached - reservedAttached };
+}
+
+/** The user's request at the root of a chain of calls. */
+function userRequest(context: BlockContext, message: Request): Uint8Array | undefined {
+  let origin: CallOrigin = {
+    kind: "canister",
+    canisterId: message.sender,
+    callback: message.callback,
+  };
+  for (let depth = 0; depth < CALL_DEPTH_MAX && origin.kind === "canister"; depth++) {
+    const callback = context.state.callback(origin.canisterId, origin.callback);
+    const caller = callback && context.state.callContext(origin.canisterId, callback.context);
+    if (caller === undefined) return undefined;
+    origin = caller.origin;
+  }
+  return origin.kind === "ingress" ? origin.requestId : undefined;
 }
 
 /** The seed is fixed by the block that records the job: nobody can choose it. */

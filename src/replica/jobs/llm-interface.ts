@@ -3,7 +3,7 @@
 
 import { IDL } from "gyrotron/candid";
 import { parsePrincipal } from "gyrotron/crypto";
-import type { ChatMessage } from "./job.ts";
+import type { ChatMessage } from "gyrotron/job";
 
 /** Where canisters find language models, on every network. */
 export const LLM_CANISTER_ID: Uint8Array = parsePrincipal("w36hm-eqaaa-aaaal-qr76a-cai");

@@ -3,7 +3,7 @@
 
 import { type Codec, codec } from "gyrotron/base";
 import type { PriceTable } from "../cycles/prices.ts";
-import type { ChatMessage } from "./job.ts";
+import type { ChatMessage } from "gyrotron/job";
 
 const { fixedBytes, record, text, u32, u64 } = codec;
 

@@ -5,7 +5,7 @@ import * as keys from "../state/keys.ts";
 import { rawBytes } from "../state/overlay.ts";
 import { type CallOrigin, originCodec } from "../state/records.ts";
 import type { ReplicaState } from "../state/replica-state.ts";
-import { type Job, jobCodec } from "./job.ts";
+import { type Job, jobCodec } from "gyrotron/job";
 import { type ModelRecord, modelRecordCodec } from "./model-record.ts";
 
 const { fixedBytes, list, oneOf, option, record, u32, u64, u128 } = codec;
@@ -18,6 +18,8 @@ export interface PendingJob {
   /** Which method asked, and so how the answer is encoded. */
   interface: "v0_chat" | "v1_chat";
   modelName: string;
+  /** The user's request that led to the job, if any: who may watch it being written. */
+  requestId: Uint8Array | undefined;
   quoteMaximum: bigint;
   /** The reservation: from the attached cycles first, then from the caller's own balance. */
   reservedAttached: bigint;
@@ -45,6 +47,7 @@ export const pendingJobCodec: Codec<PendingJob> = record<{
   },
   interface: oneOf("v0_chat", "v1_chat"),
   modelName: codec.text,
+  requestId: option(fixedBytes(32)),
   quoteMaximum: u128,
   reservedAttached: u128,
   reservedBalance: u128,

@@ -19,10 +19,10 @@ import {
   type Receipt,
   receiptCodec,
   receiptHash,
-} from "./job.ts";
+} from "gyrotron/job";
 import { LLM_CANISTER_ID, V1_RESPONSE } from "./llm-interface.ts";
 import { jobPrice, type ModelRecord } from "./model-record.ts";
-import { appendLeaf, mountainRangeCodec } from "./mountain-range.ts";
+import { appendLeaf, mountainRangeCodec } from "gyrotron/job";
 import { decodeNodeMessage, type NodeStatement } from "./node-message.ts";
 import { JobState, type PendingJob } from "./pending-job.ts";
 
