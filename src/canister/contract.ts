@@ -4,7 +4,7 @@
 
 import type { PreparedModule } from "./wasm/index.ts";
 
-/** Which entry point or callback runs; decides which system calls are allowed (spec 06 §4). */
+/** Which entry point or callback runs; decides which system calls are allowed (spec 06 §7). */
 export type ExecutionMode =
   | "start"
   | "init"

@@ -1,5 +1,5 @@
 // System calls that make inter-canister calls. A call is only a record until the execution finishes;
-// the replica then queues it. Reserved amounts: docs/spec/06-canister-runtime.md §5.
+// the replica then queues it. Reserved amounts: docs/spec/06-canister-runtime.md §7.
 
 import {
   BEST_EFFORT_TIMEOUT_SECONDS_MAX,

@@ -15,6 +15,7 @@ import {
   PUSHES,
   READS_SHAPE,
   Shape,
+  STORE_BYTES,
 } from "./opcodes.ts";
 import { WasmReader } from "./reader.ts";
 
@@ -29,6 +30,9 @@ export const Flag = {
   /** A branch goes to this block's label. */
   TARGETED: 2,
 } as const;
+
+/** What an address is computed from, as far as that is plain to see; locals and globals follow. */
+const Root = { UNKNOWN: 0, CONSTANT: 1, FIRST: 2 } as const;
 
 interface Frame {
   readonly op: number;
@@ -54,6 +58,8 @@ export class Body {
   a: Float64Array<ArrayBuffer> = new Float64Array(1024);
   b: Uint32Array<ArrayBuffer> = new Uint32Array(1024);
   flags: Uint8Array<ArrayBuffer> = new Uint8Array(1024);
+  /** For a value and for a store: which local or global its address comes from (`Root`). */
+  roots: Uint32Array<ArrayBuffer> = new Uint32Array(1024);
 
   localTypes: ValueType[] = [];
   heightMax = 0;
@@ -77,6 +83,7 @@ export class Body {
     this.a = grow(this.a, new Float64Array(length));
     this.b = grow(this.b, new Uint32Array(length));
     this.flags = grow(this.flags, new Uint8Array(length));
+    this.roots = grow(this.roots, new Uint32Array(length));
   }
 }
 
@@ -97,7 +104,7 @@ class BodyDecoder {
   readonly #reader: WasmReader;
   readonly #type: FunctionType;
   readonly #frames: Frame[] = [];
-  /** For each operand the instruction that made it if its NaN bits are open so far, else -1. */
+  /** For each operand the instruction that made it, or -1 if several may have. */
   readonly #stack: number[] = [];
   #a = 0;
   #b = 0;
@@ -138,6 +145,7 @@ class BodyDecoder {
       body.a[count] = this.#a;
       body.b[count] = this.#b;
       body.flags[count] = 0;
+      body.roots[count] = Root.UNKNOWN;
       body.count++;
       this.#apply(op, count);
       if (this.#stack.length > body.heightMax) body.heightMax = this.#stack.length;
@@ -326,11 +334,9 @@ class BodyDecoder {
 
   #plain(op: number, at: number): void {
     const reads = READS_SHAPE[op]!;
+    this.#body.roots[at] = this.#rootOf(op);
     for (let left = POPS[op]!; left > 0; left--) this.#pop(reads);
-    const makes = MAKES_SHAPE[op]!;
-    for (let left = PUSHES[op]!; left > 0; left--) {
-      this.#stack.push(makes === Shape.NONE ? -1 : at);
-    }
+    for (let left = PUSHES[op]!; left > 0; left--) this.#stack.push(at);
     if (op === Op.REF_FUNC) this.#body.references.add(this.#a);
     if (
       op === Op.TABLE_SET ||
@@ -339,6 +345,34 @@ class BodyDecoder {
     ) {
       this.#body.mutatesInstance = true;
     }
+  }
+
+  /** Sums keep the root of their first operand that is not a constant. */
+  #rootOf(op: number): number {
+    switch (op) {
+      case Op.LOCAL_GET:
+      case Op.LOCAL_TEE:
+        return Root.FIRST + 2 * this.#a;
+      case Op.GLOBAL_GET:
+        return Root.FIRST + 2 * this.#a + 1;
+      case Op.I32_CONST:
+      case Op.I64_CONST:
+        return Root.CONSTANT;
+      case Op.I32_ADD:
+      case Op.I64_ADD:
+      case Op.I32_SUB:
+      case Op.I64_SUB: {
+        const left = this.#operandRoot(2);
+        return left > Root.CONSTANT ? left : this.#operandRoot(1);
+      }
+      default:
+        return STORE_BYTES[op]! > 0 ? this.#operandRoot(2) : Root.UNKNOWN;
+    }
+  }
+
+  #operandRoot(depth: number): number {
+    const maker = this.#stack.at(-depth);
+    return maker === undefined || maker < 0 ? Root.UNKNOWN : this.#body.roots[maker]!;
   }
 
   #call(op: number): void {
@@ -411,8 +445,8 @@ class BodyDecoder {
     const maker = this.#stack.pop();
     if (maker === undefined) throw this.#reader.malformed("operand stack underflow");
     if (maker < 0 || reads === Shape.ANY) return;
-    if (reads !== MAKES_SHAPE[this.#body.ops[maker]!])
-      this.#body.flags[maker]! |= Flag.CANONICALISE;
+    const makes = MAKES_SHAPE[this.#body.ops[maker]!]!;
+    if (makes !== Shape.NONE && makes !== reads) this.#body.flags[maker]! |= Flag.CANONICALISE;
   }
 
   #take(count: number): void {

@@ -20,8 +20,6 @@ export interface Runtime {
   readonly markRange: number;
   readonly grow: number;
   readonly stackOverflow: number;
-  /** Defined function (address, bytes): marks the pages of a store unless they are dirty already. */
-  readonly guard: number;
 }
 
 /** Where the dirty map lies in the side memory. */
@@ -150,21 +148,6 @@ export class FunctionEmitter {
   reloadGas(): void {
     this.opIndex(Op.GLOBAL_GET, this.runtime.gasGlobal);
     this.set(this.gas);
-  }
-
-  /** With an address on the stack: its page number as i32. */
-  pageOfAddress(): void {
-    this.addressConst(PAGE_SHIFT);
-    this.addressOp(Op.I32_SHR_U, Op.I64_SHR_U);
-    if (this.runtime.address === "i64") this.op(Op.I32_WRAP_I64);
-  }
-
-  /** With a page number on the stack: its byte of the dirty map. */
-  loadDirty(): void {
-    this.op(Op.I32_LOAD8_U);
-    this.code.u8(0x40);
-    this.code.u32(SIDE_MEMORY);
-    this.code.u32(DIRTY_MAP_OFFSET);
   }
 
   /** The body with its locals, and the offsets of the hinted branches in it. */

@@ -20,6 +20,7 @@ import {
   WEIGHT_32,
   WEIGHT_64,
 } from "./opcodes.ts";
+import type { StoreGuard } from "./store-guard.ts";
 
 /** Stack bytes charged for a call, besides its locals and operands. */
 export const FRAME_BYTES = 128;
@@ -38,6 +39,7 @@ export interface InstrumentedBody {
 export interface BodyContext {
   readonly module: WasmModule;
   readonly runtime: Runtime;
+  readonly guard: StoreGuard;
   /** Index in the new module of a function type, added if need be. */
   readonly typeIndexOf: (type: FunctionType) => number;
 }
@@ -61,6 +63,7 @@ class BodyInstrumenter {
   /** Index of the instruction that opened each block. */
   readonly #openers: number[] = [];
   readonly #stackBytes: number;
+  readonly #caches: Map<number, number> = new Map();
   /** Weight of the straight line so far that is not yet charged. */
   #pending = 0;
 
@@ -227,50 +230,36 @@ class BodyInstrumenter {
   /** The write barrier, then the store. */
   #store(op: number, at: number): void {
     const emit = this.#emit;
-    const bytes = STORE_BYTES[op]!;
     const value = emit.temporary(present(valueTypeFromByte(STORE_TYPE[op]!)), "stored");
     const base = emit.temporary(this.#runtime.address, "base");
     const offset = this.#body.a[at]!;
     const first = offset === 0 ? base : emit.temporary(this.#runtime.address, "first");
     emit.set(value);
-    emit.tee(base);
+    emit.set(base);
     if (offset > 0) {
+      emit.get(base);
       emit.addressConst(offset);
       emit.addressOp(Op.I32_ADD, Op.I64_ADD);
-      emit.tee(first);
+      emit.set(first);
     }
-    emit.pageOfAddress();
-    emit.loadDirty();
-    this.#requireDirty(first, bytes, this.#body.b[at]!);
-    emit.ifUnlikely();
-    emit.spillGas();
-    emit.get(first);
-    emit.i32(bytes);
-    emit.opIndex(Op.CALL, this.#runtime.guard);
-    emit.reloadGas();
-    emit.end();
+    this.#context.guard.writeCheck(
+      emit,
+      this.#cacheOf(STORE_BYTES[op]!, this.#body.roots[at]!),
+      first,
+    );
     emit.get(base);
     emit.get(value);
     this.#copy(at);
   }
 
-  /** With the first page's map byte on the stack: whether the slow path must look. */
-  #requireDirty(first: number, bytes: number, alignment: number): void {
-    const emit = this.#emit;
-    if (bytes === 1) return emit.op(Op.I32_EQZ);
-    emit.get(first);
-    if (2 ** alignment === bytes) {
-      // An aligned store touches one page: byte 1 and remainder 0, else the slow path.
-      if (this.#runtime.address === "i64") emit.op(Op.I32_WRAP_I64);
-      emit.i32(bytes - 1);
-      emit.op(Op.I32_AND, Op.I32_LE_U);
-      return;
-    }
-    emit.addressConst(bytes - 1);
-    emit.addressOp(Op.I32_ADD, Op.I64_ADD);
-    emit.pageOfAddress();
-    emit.loadDirty();
-    emit.op(Op.I32_AND, Op.I32_EQZ);
+  /** The cache of stores of this width to the object that `root` names in this function. */
+  #cacheOf(bytes: number, root: number): number {
+    const key = root * 32 + bytes;
+    const found = this.#caches.get(key);
+    if (found !== undefined) return found;
+    const cache = this.#context.guard.take(bytes);
+    this.#caches.set(key, cache);
+    return cache;
   }
 
   /** Bulk operations are charged by length; those that write the heap mark their range first. */

@@ -17,6 +17,7 @@ import {
 } from "./module.ts";
 import { writeNameSection } from "./name-section.ts";
 import { Op, PREFIX_FD } from "./opcodes.ts";
+import { StoreGuard } from "./store-guard.ts";
 import { WasmWriter } from "./writer.ts";
 
 /** Module name of the host's own imports. */
@@ -38,7 +39,7 @@ export function instrumentModule(module: WasmModule): Instrumented {
 }
 
 interface AddedFunction {
-  readonly exportName: string | undefined;
+  readonly exportName: string;
   readonly type: FunctionType;
   readonly write: (emit: FunctionEmitter) => void;
 }
@@ -49,7 +50,9 @@ class ModuleInstrumenter {
   readonly #typeKeys: Map<string, number> = new Map();
   readonly #runtime: Runtime;
   readonly #imports: readonly { name: string; type: FunctionType }[];
-  readonly #added: readonly AddedFunction[];
+  readonly #firstAdded: number;
+  readonly #entries: readonly AddedFunction[];
+  readonly #guard: StoreGuard;
   readonly #output: WasmWriter = new WasmWriter();
   readonly #references: Set<number> = new Set();
 
@@ -77,9 +80,16 @@ class ModuleInstrumenter {
       markRange: imported + 2,
       grow: imported + 3,
       stackOverflow: imported + 4,
-      guard: imported + this.#imports.length + module.functions.length,
     };
-    this.#added = this.#addedFunctions();
+    const defined = imported + this.#imports.length;
+    this.#firstAdded = defined + module.functions.length;
+    const entries = this.#entryFunctions();
+    this.#guard = new StoreGuard(
+      address,
+      module.globals.length + 3,
+      this.#firstAdded + entries.length,
+    );
+    this.#entries = entries;
   }
 
   run(): Instrumented {
@@ -91,6 +101,7 @@ class ModuleInstrumenter {
     const context: BodyContext = {
       module,
       runtime: this.#runtime,
+      guard: this.#guard,
       typeIndexOf: (type) => this.#typeIndexOf(type),
     };
     for (let i = 0; i < module.functions.length; i++) {
@@ -100,21 +111,25 @@ class ModuleInstrumenter {
       for (const index of body.references) this.#references.add(index);
       bodies.push(instrumentBody(context, module.types[module.functions[i]!]!, body));
     }
-    for (const added of this.#added) {
-      const emit = new FunctionEmitter(this.#runtime, added.type.params, added.type.params.length);
-      added.write(emit);
+    const added = [...this.#entries, ...this.#guard.functions()];
+    for (const { type, write } of added) {
+      const emit = new FunctionEmitter(this.#runtime, type.params, type.params.length);
+      write(emit);
       bodies.push(emit.finish());
     }
-    this.#write(bodies);
+    this.#write(
+      bodies,
+      added.map(({ type }) => type),
+    );
     return { code: this.#output.finish(), instructionCount, mutatesInstance };
   }
 
-  #write(bodies: readonly InstrumentedBody[]): void {
+  #write(bodies: readonly InstrumentedBody[], added: readonly FunctionType[]): void {
     const output = this.#output;
     output.bytes(0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00);
     // Further types may be registered while these sections are written, so types come last here.
     const imports = this.#importSection();
-    const functions = this.#functionSection();
+    const functions = this.#functionSection(added);
     output.section(1, this.#typeSection());
     output.section(2, imports);
     output.section(3, functions);
@@ -167,9 +182,9 @@ class ModuleInstrumenter {
     return writer;
   }
 
-  #functionSection(): WasmWriter {
-    const added = this.#added.map(({ type }) => this.#typeIndexOf(type));
-    return vector([...this.#module.functions, ...added], (writer, index) => writer.u32(index));
+  #functionSection(added: readonly FunctionType[]): WasmWriter {
+    const indices = added.map((type) => this.#typeIndexOf(type));
+    return vector([...this.#module.functions, ...indices], (writer, index) => writer.u32(index));
   }
 
   #tableSection(): WasmWriter {
@@ -180,15 +195,14 @@ class ModuleInstrumenter {
   }
 
   #globalSection(): WasmWriter {
-    const added: Global[] = [
-      { type: "i64", mutable: true, value: { kind: "i64", bits: 0n } },
-      { type: "i32", mutable: true, value: { kind: "i32", bits: 0n } },
-      {
-        type: this.#runtime.address,
-        mutable: true,
-        value: { kind: this.#runtime.address, bits: 0n },
-      },
-    ];
+    const { address } = this.#runtime;
+    const zero = (type: "i32" | "i64"): Global => ({
+      type,
+      mutable: true,
+      value: { kind: type, bits: 0n },
+    });
+    const added = [zero("i64"), zero("i32"), zero(address)];
+    added.push(...this.#guard.globals.map(zero));
     return vector([...this.#module.globals, ...added], (writer, global) => {
       writer.bytes(VALUE_TYPE_BYTES[global.type], global.mutable ? 1 : 0);
       writeConstant(writer, global.value, this.#mapFunction);
@@ -196,21 +210,15 @@ class ModuleInstrumenter {
   }
 
   #exportSection(): WasmWriter {
-    const items: { name: string; kind: number; index: number }[] = [];
-    for (const { name, kind, index } of this.#module.exports) {
-      if (kind !== "function" || !name.startsWith("canister_")) continue;
-      items.push({ name, kind: 0, index: this.#mapFunction(index) });
-    }
-    const { gasGlobal, stackGlobal, pagesGlobal, guard } = this.#runtime;
-    items.push({ name: "gyrotron:gas", kind: 3, index: gasGlobal });
-    items.push({ name: "gyrotron:stack", kind: 3, index: stackGlobal });
-    items.push({ name: "gyrotron:pages", kind: 3, index: pagesGlobal });
-    this.#added.forEach(({ exportName }, i) => {
-      if (exportName !== undefined) items.push({ name: exportName, kind: 0, index: guard + i });
+    const { gasGlobal, stackGlobal, pagesGlobal } = this.#runtime;
+    const items: { name: string; kind: number; index: number }[] = [
+      { name: "gyrotron:gas", kind: 3, index: gasGlobal },
+      { name: "gyrotron:stack", kind: 3, index: stackGlobal },
+      { name: "gyrotron:pages", kind: 3, index: pagesGlobal },
+    ];
+    this.#entries.forEach(({ exportName }, i) => {
+      items.push({ name: exportName, kind: 0, index: this.#firstAdded + i });
     });
-    const { start } = this.#module;
-    if (start !== undefined)
-      items.push({ name: "gyrotron:start", kind: 0, index: this.#mapFunction(start) });
     return vector(items, (writer, item) => {
       writer.name(item.name);
       writer.u8(item.kind);
@@ -281,15 +289,11 @@ class ModuleInstrumenter {
     return writer;
   }
 
-  #addedFunctions(): AddedFunction[] {
+  /** What the host can call. Entries reset the store guard, then leave the stack to the original. */
+  #entryFunctions(): AddedFunction[] {
     const { address } = this.#runtime;
     const nothing: FunctionType = { params: [], results: [] };
-    const added: AddedFunction[] = [
-      {
-        exportName: undefined,
-        type: { params: [address, "i32"], results: [] },
-        write: (emit) => this.#writeGuard(emit),
-      },
+    const entries: AddedFunction[] = [
       {
         exportName: "gyrotron:save",
         type: nothing,
@@ -301,46 +305,33 @@ class ModuleInstrumenter {
         write: (emit) => this.#writeTransfer(emit, "load"),
       },
     ];
+    const enter = (exportName: string, index: number): void => {
+      const write = (emit: FunctionEmitter): void => {
+        this.#guard.writeReset(emit);
+        emit.opIndex(Op.RETURN_CALL, this.#mapFunction(index));
+      };
+      entries.push({ exportName, type: nothing, write });
+    };
+    for (const { name, kind, index } of this.#module.exports) {
+      if (kind === "function" && name.startsWith("canister_")) enter(name, index);
+    }
+    if (this.#module.start !== undefined) enter("gyrotron:start", this.#module.start);
     const table = this.#module.tables[0];
     if (table?.element === "funcref") {
       const type: FunctionType = { params: [table.addressType, address], results: [] };
-      added.push({
-        exportName: "gyrotron:callback",
-        type,
-        write: (emit) => {
-          emit.get(1);
-          emit.get(0);
-          emit.opIndex(Op.CALL_INDIRECT, this.#typeIndexOf({ params: [address], results: [] }));
-          emit.code.u32(0);
-        },
-      });
+      const write = (emit: FunctionEmitter): void => {
+        this.#guard.writeReset(emit);
+        emit.get(1);
+        emit.get(0);
+        emit.opIndex(
+          Op.RETURN_CALL_INDIRECT,
+          this.#typeIndexOf({ params: [address], results: [] }),
+        );
+        emit.code.u32(0);
+      };
+      entries.push({ exportName: "gyrotron:callback", type, write });
     }
-    return added;
-  }
-
-  /** Slow path of a store of (address, bytes): calls the host unless both pages are dirty. */
-  #writeGuard(emit: FunctionEmitter): void {
-    const first = emit.temporary("i32", "firstPage");
-    const last = emit.temporary("i32", "lastPage");
-    emit.get(0);
-    emit.pageOfAddress();
-    emit.tee(first);
-    emit.loadDirty();
-    emit.get(0);
-    emit.get(1);
-    if (emit.runtime.address === "i64") emit.op(Op.I64_EXTEND_I32_U);
-    emit.addressOp(Op.I32_ADD, Op.I64_ADD);
-    emit.addressConst(1);
-    emit.addressOp(Op.I32_SUB, Op.I64_SUB);
-    emit.pageOfAddress();
-    emit.tee(last);
-    emit.loadDirty();
-    emit.op(Op.I32_AND, Op.I32_EQZ);
-    emit.code.bytes(Op.IF, 0x40);
-    emit.get(first);
-    emit.get(last);
-    emit.opIndex(Op.CALL, emit.runtime.mark);
-    emit.end();
+    return entries;
   }
 
   /** Copies all mutable globals to their slots of the side memory, or back. */
