@@ -8,7 +8,7 @@ import type { BlockContext } from "../block-context.ts";
 import { missingFor } from "../cycles/balance.ts";
 import { answer } from "../messaging/answer.ts";
 import { canisterReject, ErrorCode, type Reject, reject } from "../reject.ts";
-import type { CallOrigin, CanisterRecord, Message } from "../state/records.ts";
+import type { Callback, CallOrigin, CanisterRecord, Message } from "../state/records.ts";
 import type { ChatMessage, SamplingParameters } from "gyrotron/job";
 import {
   LLM_MESSAGES_MAX,
@@ -196,8 +196,12 @@ function userRequest(context: BlockContext, message: Request): Uint8Array | unde
     callback: message.callback,
   };
   for (let depth = 0; depth < CALL_DEPTH_MAX && origin.kind === "canister"; depth++) {
-    const callback = context.state.callback(origin.canisterId, origin.callback);
-    const caller = callback && context.state.callContext(origin.canisterId, callback.context);
+    const callback: Callback | undefined = context.state.callback(
+      origin.canisterId,
+      origin.callback,
+    );
+    if (callback === undefined) return undefined;
+    const caller = context.state.callContext(origin.canisterId, callback.context);
     if (caller === undefined) return undefined;
     origin = caller.origin;
   }
