@@ -1,5 +1,6 @@
 // Everything that an area exports at its front door says in a docstring what it means. Constants
-// whose names say it all, and exports between the files of one area, may go without.
+// and unions of error codes, whose names say it all, and exports between the files of one area may
+// go without.
 
 import { deepEqual } from "node:assert/strict";
 import { posix } from "node:path";
@@ -85,6 +86,7 @@ function findInFile(file: SourceFile, names: ReadonlySet<string> | undefined): F
   for (const [at, line] of lines.entries()) {
     const name = EXPORT.exec(line)?.[1];
     if (name === undefined || (names !== undefined && !names.has(name))) continue;
+    if (name.endsWith("ErrorInfo")) continue;
     if ((lines[at - 1] ?? "").trimEnd().endsWith("*/")) documented.add(name);
     else if (!documented.has(name)) {
       found.push({ path: file.path, line: at + 1, what: `no docstring: ${name}` });
