@@ -20,12 +20,26 @@ test("every endpoint of the interface has a route", () => {
       deepEqual(route, { ok: true, kind, version, endpoint: { kind: "canister", id } });
     }
   }
-  for (const path of ["v4/subnet/ID/call", "v3/subnet/ID/query", "v2/subnet/ID/read_state", "v3/subnet/ID/read_state"]) {
+  for (const path of [
+    "v4/subnet/ID/call",
+    "v3/subnet/ID/query",
+    "v2/subnet/ID/read_state",
+    "v3/subnet/ID/read_state",
+  ]) {
     const route = parseApiRoute("POST", `/api/${path.replace("ID", text)}`);
-    equal(route?.ok === true && route.kind !== "status" && route.endpoint.kind === "subnet", true, path);
+    equal(
+      route?.ok === true && route.kind !== "status" && route.endpoint.kind === "subnet",
+      true,
+      path,
+    );
   }
   const management = parseApiRoute("POST", "/api/v4/canister/aaaaa-aa/call");
-  deepEqual(management, { ok: true, kind: "call", version: 4, endpoint: { kind: "canister", id: MANAGEMENT_CANISTER } });
+  deepEqual(management, {
+    ok: true,
+    kind: "call",
+    version: 4,
+    endpoint: { kind: "canister", id: MANAGEMENT_CANISTER },
+  });
 });
 
 test("other paths have none", () => {

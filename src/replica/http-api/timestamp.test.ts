@@ -16,7 +16,10 @@ test("the example of the interface, the epoch, leap days and the last u64", () =
 test("every time equals what Date prints", () => {
   fc.assert(
     fc.property(fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }), (timeNs) => {
-      const [date, time] = new Date(Number(timeNs / 1_000_000n)).toISOString().slice(0, -1).split("T");
+      const [date, time] = new Date(Number(timeNs / 1_000_000n))
+        .toISOString()
+        .slice(0, -1)
+        .split("T");
       const digits = String(timeNs % 1_000_000n).padStart(6, "0");
       equal(formatTimestamp(timeNs), `${date} ${time}${digits} UTC`);
     }),
