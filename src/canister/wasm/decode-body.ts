@@ -17,6 +17,7 @@ import {
   Shape,
   STORE_BYTES,
 } from "./opcodes.ts";
+import { FloatLocals } from "./float-locals.ts";
 import { WasmReader } from "./reader.ts";
 
 /** V8 takes 50,000 locals in a function; the second pass adds a few. */
@@ -65,6 +66,8 @@ export class Body {
   heightMax = 0;
   /** All instructions, unreachable ones too. */
   instructionCount = 0;
+  /** Whether any function is called, imports included. */
+  callsAny = false;
   /** Whether functions other than imports are called. */
   calls = false;
   loops = false;
@@ -110,6 +113,8 @@ class BodyDecoder {
   #b = 0;
   #block: FunctionType = VOID;
   #labels: number[] = [];
+  #floats: FloatLocals = new FloatLocals([], 0);
+  #loopDepth = 0;
 
   constructor(module: WasmModule, index: number, body: Body) {
     const range = module.bodies[index]!;
@@ -126,12 +131,14 @@ class BodyDecoder {
     body.count = 0;
     body.heightMax = 0;
     body.instructionCount = 0;
+    body.callsAny = false;
     body.calls = false;
     body.loops = false;
     body.returns = false;
     body.mutatesInstance = false;
     body.references.clear();
     body.localTypes = this.#readLocals();
+    this.#floats = new FloatLocals(body.localTypes, this.#type.params.length);
     const results = this.#type.results.length;
     this.#frames.push({ op: Op.BLOCK, opener: -1, height: 0, params: 0, results });
     while (this.#frames.length > 0) {
@@ -151,6 +158,7 @@ class BodyDecoder {
       if (this.#stack.length > body.heightMax) body.heightMax = this.#stack.length;
     }
     if (!reader.done) throw reader.malformed("code after the end of a function");
+    this.#floats.decide(body);
   }
 
   #readLocals(): ValueType[] {
@@ -335,6 +343,12 @@ class BodyDecoder {
   #plain(op: number, at: number): void {
     const reads = READS_SHAPE[op]!;
     this.#body.roots[at] = this.#rootOf(op);
+    if ((op === Op.LOCAL_SET || op === Op.LOCAL_TEE) && this.#floats.covers(this.#a)) {
+      const maker = this.#stack.pop() ?? -1;
+      this.#floats.define(this.#body, this.#module.bytes, this.#a, maker, this.#loopDepth);
+      if (op === Op.LOCAL_TEE) this.#stack.push(at);
+      return;
+    }
     for (let left = POPS[op]!; left > 0; left--) this.#pop(reads);
     for (let left = PUSHES[op]!; left > 0; left--) this.#stack.push(at);
     if (op === Op.REF_FUNC) this.#body.references.add(this.#a);
@@ -380,6 +394,7 @@ class BodyDecoder {
     const typeIndex = indirect ? this.#a : (functionTypeIndex(this.#module, this.#a) ?? -1);
     const type = this.#typeAt(typeIndex);
     this.#take(type.params.length + (indirect ? 1 : 0));
+    this.#body.callsAny = true;
     if (indirect || this.#a >= this.#module.imports.length) this.#body.calls = true;
     if (op === Op.RETURN_CALL || op === Op.RETURN_CALL_INDIRECT) return this.#skipUnreachable();
     this.#give(type.results.length);
@@ -388,7 +403,10 @@ class BodyDecoder {
   #open(op: number, at: number): void {
     const { params, results } = this.#block;
     if (op === Op.IF) this.#take(1);
-    if (op === Op.LOOP) this.#body.loops = true;
+    if (op === Op.LOOP) {
+      this.#body.loops = true;
+      this.#loopDepth++;
+    }
     this.#take(params.length);
     const height = this.#stack.length;
     this.#give(params.length);
@@ -406,6 +424,7 @@ class BodyDecoder {
   #close(): void {
     const frame = this.#frames.at(-1)!;
     this.#settle(frame, frame.results);
+    if (frame.op === Op.LOOP) this.#loopDepth--;
     this.#frames.pop();
     this.#give(frame.results);
   }
@@ -445,7 +464,11 @@ class BodyDecoder {
     const maker = this.#stack.pop();
     if (maker === undefined) throw this.#reader.malformed("operand stack underflow");
     if (maker < 0 || reads === Shape.ANY) return;
-    const makes = MAKES_SHAPE[this.#body.ops[maker]!]!;
+    const op = this.#body.ops[maker]!;
+    if (op === Op.LOCAL_GET || op === Op.LOCAL_TEE) {
+      this.#floats.use(this.#body.a[maker]!, maker, reads, this.#loopDepth);
+    }
+    const makes = MAKES_SHAPE[op]!;
     if (makes !== Shape.NONE && makes !== reads) this.#body.flags[maker]! |= Flag.CANONICALISE;
   }
 

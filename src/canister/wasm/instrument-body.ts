@@ -31,6 +31,11 @@ export const LEAF_BYTES_FREE = 1024;
 /** Dynamic charges of 64-bit counts stop here; larger counts are out of bounds anyway. */
 const COUNT_MAX = 2 ** 34;
 
+/** Stack bytes that a call of this function is charged. */
+export function stackBytesOf(body: Body): number {
+  return FRAME_BYTES + SLOT_BYTES * (body.localTypes.length + body.heightMax);
+}
+
 export interface InstrumentedBody {
   readonly bytes: Uint8Array;
   readonly hints: readonly number[];
@@ -40,17 +45,20 @@ export interface BodyContext {
   readonly module: WasmModule;
   readonly runtime: Runtime;
   readonly guard: StoreGuard;
+  /** Weight of a function whose callers charge for it, else undefined. */
+  readonly includedWeight: (index: number) => number | undefined;
   /** Index in the new module of a function type, added if need be. */
   readonly typeIndexOf: (type: FunctionType) => number;
 }
 
-/** The instrumented form of a decoded body of type `type`. */
+/** The instrumented form of a decoded body of type `type`; an included one charges nothing. */
 export function instrumentBody(
   context: BodyContext,
   type: FunctionType,
   body: Body,
+  isIncluded: boolean,
 ): InstrumentedBody {
-  return new BodyInstrumenter(context, type, body).run();
+  return new BodyInstrumenter(context, type, body, isIncluded).run();
 }
 
 class BodyInstrumenter {
@@ -58,6 +66,7 @@ class BodyInstrumenter {
   readonly #runtime: Runtime;
   readonly #type: FunctionType;
   readonly #body: Body;
+  readonly #isIncluded: boolean;
   readonly #emit: FunctionEmitter;
   readonly #weights: Uint16Array;
   /** Index of the instruction that opened each block. */
@@ -67,18 +76,19 @@ class BodyInstrumenter {
   /** Weight of the straight line so far that is not yet charged. */
   #pending = 0;
 
-  constructor(context: BodyContext, type: FunctionType, body: Body) {
+  constructor(context: BodyContext, type: FunctionType, body: Body, isIncluded: boolean) {
     this.#context = context;
     this.#runtime = context.runtime;
     this.#type = type;
     this.#body = body;
+    this.#isIncluded = isIncluded;
     this.#emit = new FunctionEmitter(context.runtime, body.localTypes, type.params.length);
     this.#weights = context.runtime.address === "i32" ? WEIGHT_32 : WEIGHT_64;
-    this.#stackBytes = FRAME_BYTES + SLOT_BYTES * (body.localTypes.length + body.heightMax);
+    this.#stackBytes = stackBytesOf(body);
   }
 
   run(): InstrumentedBody {
-    this.#enter();
+    if (!this.#isIncluded) this.#enter();
     if (this.#body.returns) this.#openWrapper();
     for (let at = 0; at < this.#body.count; at++) {
       const op = this.#body.ops[at]!;
@@ -169,7 +179,9 @@ class BodyInstrumenter {
     if (STORE_BYTES[op]! > 0) return this.#store(op, at);
     if (op >= Op.MEMORY_INIT && op <= Op.TABLE_FILL) return this.#bulk(op, at);
     this.#copy(at);
-    if ((this.#body.flags[at]! & Flag.CANONICALISE) !== 0) this.#canonicalise(MAKES_SHAPE[op]!);
+    if ((this.#body.flags[at]! & Flag.CANONICALISE) === 0) return;
+    const isLocal = op === Op.LOCAL_GET || op === Op.LOCAL_TEE;
+    this.#canonicalise(isLocal ? this.#body.b[at]! : MAKES_SHAPE[op]!);
   }
 
   #copy(at: number): void {
@@ -196,6 +208,7 @@ class BodyInstrumenter {
       if (joins) this.#flush();
       return this.#copy(at);
     }
+    if (this.#isIncluded) return;
     if (this.#body.returns) {
       this.#flush();
       this.#emit.end();
@@ -212,6 +225,13 @@ class BodyInstrumenter {
     const indirect = op === Op.CALL_INDIRECT || op === Op.RETURN_CALL_INDIRECT;
     const tail = op === Op.RETURN_CALL || op === Op.RETURN_CALL_INDIRECT;
     const index = this.#body.a[at]!;
+    const included = indirect ? undefined : this.#context.includedWeight(index);
+    if (included !== undefined) {
+      // The callee neither charges nor calls: its weight is part of this straight line.
+      this.#pending += included;
+      if (tail) this.#spill();
+      return emit.opIndex(op, this.#functionIndex(index));
+    }
     this.#spill();
     if (indirect || index >= this.#runtime.importCount) {
       emit.get(this.#stackLocal);

@@ -15,6 +15,7 @@ import {
   VALUE_TYPE_BYTES,
   type WasmModule,
 } from "./module.ts";
+import { includedFunctions } from "./included-functions.ts";
 import { writeNameSection } from "./name-section.ts";
 import { Op, PREFIX_FD } from "./opcodes.ts";
 import { StoreGuard } from "./store-guard.ts";
@@ -98,10 +99,12 @@ class ModuleInstrumenter {
     const bodies: InstrumentedBody[] = [];
     let instructionCount = 0;
     let mutatesInstance = false;
+    const included = includedFunctions(module);
     const context: BodyContext = {
       module,
       runtime: this.#runtime,
       guard: this.#guard,
+      includedWeight: (index) => included.get(index),
       typeIndexOf: (type) => this.#typeIndexOf(type),
     };
     for (let i = 0; i < module.functions.length; i++) {
@@ -109,7 +112,8 @@ class ModuleInstrumenter {
       instructionCount += body.instructionCount;
       mutatesInstance ||= body.mutatesInstance;
       for (const index of body.references) this.#references.add(index);
-      bodies.push(instrumentBody(context, module.types[module.functions[i]!]!, body));
+      const isIncluded = included.has(module.imports.length + i);
+      bodies.push(instrumentBody(context, module.types[module.functions[i]!]!, body, isIncluded));
     }
     const added = [...this.#entries, ...this.#guard.functions()];
     for (const { type, write } of added) {
