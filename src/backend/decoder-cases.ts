@@ -134,7 +134,7 @@ export function randomDecoder(
   };
 }
 
-/** Makes one token's embedding so large that a residual overflows for the sequence that holds it only. */
+/** Makes one token's embedding so large that the last residual overflows, for the sequence with it only. */
 function overflowing(sample: DecoderCase): DecoderCase {
   const { weights } = sample;
   const { width } = weights.shape;
@@ -142,7 +142,7 @@ function overflowing(sample: DecoderCase): DecoderCase {
   embedding.fill(f32FromBits(0x7f7fffff), 36 * width, 37 * width);
   const layers = weights.layers.map((layer, i) => {
     if (i === 0) return layer;
-    const exponents = layer.down.exponents.map(() => 84);
+    const exponents = layer.down.exponents.map(() => 94);
     return { ...layer, down: { ...layer.down, exponents } };
   });
   return { ...sample, weights: { ...weights, embedding, layers } };

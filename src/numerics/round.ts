@@ -23,6 +23,14 @@ export function f32FromBits(bits: number): number {
   return scratch.getFloat32(0);
 }
 
+/** `2^exponent` as a binary64, by its bits. Limits: -1022..1023. */
+export function powerOfTwo(exponent: number): number {
+  assert(exponent >= -1022 && exponent <= 1023, "exponent out of range");
+  scratch.setUint32(0, (exponent + 1023) << 20);
+  scratch.setUint32(4, 0);
+  return scratch.getFloat64(0);
+}
+
 /** The exact value of a finite f32. */
 export function decodeF32(value: number): Dyadic {
   const bits = bitsFromF32(value);

@@ -2,6 +2,7 @@
 // mantissas; columns padded to a multiple of 4 and k to a multiple of 8 with zeros.
 
 import { assert, present } from "gyrotron/base";
+import { powerOfTwo } from "gyrotron/numerics";
 import { type PackedMatrix, productsBeforeSpill } from "gyrotron/tensor";
 import type { WasmDevice } from "./device.ts";
 import { roundUp } from "./layout.ts";
@@ -29,7 +30,7 @@ export function placeMatrices(device: WasmDevice, matrices: readonly PackedMatri
   for (const matrix of matrices) {
     assert(matrix.inputs === inputs && matrix.bits === bits, "matrices side by side must match");
     for (let c = 0; c < matrix.outputs; c++, column++) {
-      scales[column] = matrix.scales[c]! * 2 ** matrix.exponents[c]!;
+      scales[column] = matrix.scales[c]! * powerOfTwo(matrix.exponents[c]!);
       const target = (column >> 2) * blocks * 32 + (column & 3) * 8;
       const source = c * inputs;
       for (let k = 0; k < inputs; k++) {

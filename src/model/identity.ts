@@ -1,0 +1,56 @@
+// The identity of prepared weights: SHA-256 over a header and the SHA-256 of each tensor, in a fixed order.
+
+import { assert, codec, concatBytes, encodeWith } from "gyrotron/base";
+import { sha256 } from "gyrotron/crypto";
+import { bitsFromF32 } from "gyrotron/numerics";
+import { type DecoderWeights, type PackedMatrix, PRECISIONS } from "gyrotron/tensor";
+
+const FORMAT = "gyrotron model 1";
+
+const header = codec.record({
+  format: codec.text,
+  precision: codec.oneOf(...PRECISIONS),
+  shape: codec.list(codec.u32),
+  epsilon: codec.u32,
+  rotaryInterleaved: codec.bool,
+  rotarySteps: codec.list(codec.u32),
+});
+
+/** 32 bytes. Order of tensors: embedding, each layer's in the order of its fields, final gain, classifier. */
+export function modelIdentity(weights: DecoderWeights): Uint8Array {
+  const { shape } = weights;
+  const head = encodeWith(header, {
+    format: FORMAT,
+    precision: weights.precision,
+    shape: [
+      ...[shape.width, shape.hidden, shape.layers, shape.heads, shape.kvHeads, shape.headSize],
+      ...[shape.vocabulary, shape.context],
+    ],
+    epsilon: bitsFromF32(weights.epsilon),
+    rotaryInterleaved: weights.rotaryInterleaved,
+    rotarySteps: Array.from(weights.rotarySteps),
+  });
+  const tensors = [
+    hashArrays(weights.embedding),
+    ...weights.layers.flatMap((layer) => [
+      hashArrays(layer.attentionGain),
+      ...[layer.query, layer.key, layer.value, layer.attentionOutput].map(hashMatrix),
+      hashArrays(layer.feedForwardGain),
+      ...[layer.gate, layer.up, layer.down].map(hashMatrix),
+    ]),
+    hashArrays(weights.finalGain),
+    hashMatrix(weights.classifier),
+  ];
+  return sha256(head, ...tensors);
+}
+
+function hashMatrix(matrix: PackedMatrix): Uint8Array {
+  return hashArrays(matrix.mantissas, matrix.scales, matrix.exponents);
+}
+
+/** SHA-256 of the arrays' SHA-256s: an array's end cannot pass for the next one's start. */
+function hashArrays(...arrays: readonly ArrayBufferView[]): Uint8Array {
+  assert(new Uint8Array(Uint16Array.of(1).buffer)[0] === 1, "bytes are hashed little end first");
+  const hashes = arrays.map((a) => sha256(new Uint8Array(a.buffer, a.byteOffset, a.byteLength)));
+  return sha256(concatBytes(...hashes));
+}
