@@ -1,9 +1,10 @@
 // Heap and stable images against plain byte arrays: random writes, growth, commits and roll-backs.
 
-import { deepEqual, equal } from "node:assert/strict";
+import { deepEqual, equal, throws } from "node:assert/strict";
 import { describe, test } from "node:test";
 import fc from "fast-check";
 import { CHUNK_BYTES, WASM_PAGE_BYTES } from "gyrotron/base";
+import { CanisterError } from "./error.ts";
 import { HeapImage } from "./heap-image.ts";
 import { PageUndo } from "./page-undo.ts";
 import { SideMemory } from "./side-memory.ts";
@@ -120,6 +121,18 @@ describe("images", () => {
         deepEqual([heap.dirtyCount, side.dirtyMap.indexOf(1)], [0, -1]);
       }),
       { seed: SEED, numRuns: 60 },
+    );
+  });
+
+  test("memory that V8 refuses is a failure of the host", () => {
+    const heap = new HeapImage({ side: new SideMemory(), undo: new PageUndo() }, false, 1, 1);
+    const isHostMemory = (error: unknown): boolean =>
+      error instanceof CanisterError && error.info.code === "canister/host-memory";
+    throws(() => heap.growTo(70_000), isHostMemory);
+    equal(heap.logicalPages, 1);
+    throws(
+      () => new HeapImage({ side: new SideMemory(), undo: new PageUndo() }, false, 0, 70_000),
+      isHostMemory,
     );
   });
 

@@ -177,7 +177,7 @@ describe("the table of V8's traps", () => {
   });
 
   test("an overflow of V8's own stack stops the runtime and is no trap", () => {
-    // The main thread's stack is smaller than the logical one; stack.test.ts has a worker's.
+    // The main thread's stack is smaller than the logical one; tier.test.ts has a worker's.
     const canister = TestCanister.install(MODULE);
     const { stackTraceLimit } = Error;
     throws(
