@@ -49,7 +49,7 @@ class ModuleInstrumenter {
   readonly #module: WasmModule;
   readonly #types: FunctionType[];
   readonly #typeKeys: Map<string, number> = new Map();
-  readonly #runtime: Runtime;
+  #runtime: Runtime;
   readonly #imports: readonly { name: string; type: FunctionType }[];
   readonly #firstAdded: number;
   readonly #entries: readonly AddedFunction[];
@@ -85,10 +85,11 @@ class ModuleInstrumenter {
     const defined = imported + this.#imports.length;
     this.#firstAdded = defined + module.functions.length;
     const entries = this.#entryFunctions();
+    this.#runtime = { ...this.#runtime, refill: this.#firstAdded + entries.length };
     this.#guard = new StoreGuard(
       address,
       module.globals.length + 3,
-      this.#firstAdded + entries.length,
+      this.#firstAdded + entries.length + 1,
     );
     this.#entries = entries;
   }
@@ -115,7 +116,7 @@ class ModuleInstrumenter {
       const isIncluded = included.has(module.imports.length + i);
       bodies.push(instrumentBody(context, module.types[module.functions[i]!]!, body, isIncluded));
     }
-    const added = [...this.#entries, ...this.#guard.functions()];
+    const added = [...this.#entries, this.#refillFunction(), ...this.#guard.functions()];
     for (const { type, write } of added) {
       const emit = new FunctionEmitter(this.#runtime, type.params, type.params.length);
       write(emit);
@@ -336,6 +337,17 @@ class ModuleInstrumenter {
       entries.push({ exportName: "gyrotron:callback", type, write });
     }
     return entries;
+  }
+
+  /** Passes on to the host; V8 unrolls loops up to a size, and calls of imports take more of it. */
+  #refillFunction(): { type: FunctionType; write: (emit: FunctionEmitter) => void } {
+    return {
+      type: { params: ["i64"], results: ["i64"] },
+      write: (emit) => {
+        emit.get(0);
+        emit.opIndex(Op.CALL, this.#module.imports.length);
+      },
+    };
   }
 
   /** Copies all mutable globals to their slots of the side memory, or back. */
