@@ -53,21 +53,20 @@ test("management methods listed as working are those that the replica knows", ()
 
 test("HTTP endpoints listed are those that are routed", () => {
   const routed = endpoints.filter(({ name }) => {
-    const [method, path] = name.replaceAll(/<[es][ci]d>/g, "aaaaa-aa").split(" ");
+    const [method, path] = name.replaceAll(/<(ec|s)id>/g, "aaaaa-aa").split(" ");
     const route = parseApiRoute(method!, path!);
     return route !== undefined && route.ok;
   });
   deepEqual(workingOf(endpoints), workingOf(routed));
-  deepEqual(
-    workingOf(routed),
-    routed.map(({ name }) => name).toSorted(byText),
-  );
+  deepEqual(workingOf(routed), routed.map(({ name }) => name).toSorted(byText));
 });
 
 test("the page has the counts of its tables", () => {
   const count = (table: readonly Row[]): string =>
     `${table.filter(({ works }) => works === "yes").length} of ${table.length}`;
-  ok(page.includes(`Works: ${count(endpoints)} HTTP endpoints, ${count(systemCalls)} system calls`));
+  ok(
+    page.includes(`Works: ${count(endpoints)} HTTP endpoints, ${count(systemCalls)} system calls`),
+  );
   ok(page.includes(`${count(methods)} methods of the management canister`));
 });
 
