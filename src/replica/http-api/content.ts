@@ -78,7 +78,7 @@ export function contentFromCbor(map: CborMap, kind: RequestKind): RequestContent
 
 function senderInfo(map: CborMap): SenderInfo {
   for (const name of map.keys())
-    if (!["info", "signer", "sig"].includes(name)) throw malformed("unknown field");
+    if (!["info", "signer", "sig"].includes(name)) throw malformed("unknown field in sender_info");
   return {
     info: bytesField(map, "info"),
     signer: principalField(map, "signer"),
