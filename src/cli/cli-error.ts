@@ -50,7 +50,7 @@ export function explainCliError(info: CliErrorInfo): string {
         info.errorCode === ""
           ? `code ${info.rejectCode}`
           : `code ${info.rejectCode}, ${info.errorCode}`;
-      return `${info.action} was rejected (${code}): ${info.message}`;
+      return `${info.action} was rejected (${code}): ${firstLine(info.message)}`;
     }
     case "cli/node-refused":
       return `the node refused the request (HTTP ${info.status}): ${info.message}`;
@@ -59,4 +59,9 @@ export function explainCliError(info: CliErrorInfo): string {
     case "cli/file":
       return `${info.file}: ${info.problem}`;
   }
+}
+
+/** Rejects carry general advice in further lines. */
+function firstLine(text: string): string {
+  return text.split("\n", 1)[0] ?? "";
 }

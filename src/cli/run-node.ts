@@ -76,7 +76,7 @@ function showConsole(core: NodeCore, dataFolder: string): void {
     if (deployments.nameOf(id) === undefined) deployments = new Deployments(dataFolder);
     const name = deployments.nameOf(id) ?? id;
     const time = new Date(Number(line.timeNs / 1_000_000n)).toISOString().slice(11, 23);
-    print(`${paint(time, "faint")} ${paint(name, "strong")} ${printable(line.text)}`);
+    print(`${paint(time, "faint")} ${paint(name, "strong")} ${printable(line.text).replaceAll("\n", "\n             ")}`);
   });
 }
 
