@@ -9,6 +9,7 @@ import {
   equalBytes,
   present,
   u64BigEndian,
+  utf8Bytes,
 } from "gyrotron/base";
 import { sha256 } from "gyrotron/crypto";
 
@@ -37,6 +38,11 @@ export interface RangeNode {
 export interface RangeProof {
   leafIndex: bigint;
   siblings: Uint8Array[];
+}
+
+/** One hash for the whole range: what certificates show. */
+export function rangeRoot(range: MountainRange): Uint8Array {
+  return sha256(utf8Bytes("gyrotron-receipts"), u64BigEndian(range.leafCount), ...range.peaks);
 }
 
 /** The range with one more leaf, and the nodes that this made. */

@@ -5,6 +5,7 @@ import { assert } from "gyrotron/base";
 import type { Genesis } from "gyrotron/consensus";
 import type { Block, ConsoleLine, IngressContent, QueryResult, Replica } from "gyrotron/replica";
 import type { Store } from "gyrotron/store";
+import type { ArchivedReceipt, ReceiptSelector } from "./jobs/receipt-archive.ts";
 import { QueryMachine } from "./query-machine.ts";
 import {
   type Authentications,
@@ -23,18 +24,21 @@ export interface Executor {
 }
 
 /** Something to find out without changing the state. */
-export interface Inquiry {
-  kind: "query" | "precheck";
-  content: IngressContent;
-  /** The height that `certificate` is of; the state must have reached it. */
+export type Inquiry = {
+  /** The height that a certificate is of, if one matters; the state must have reached it. */
   height: bigint;
-  certificate: Uint8Array | undefined;
-}
+} & (
+  | { kind: "query"; content: IngressContent; certificate: Uint8Array | undefined }
+  | { kind: "precheck"; content: IngressContent }
+  /** Proofs are in the state of exactly this height, for its certificate to show. */
+  | { kind: "receipts"; selector: ReceiptSelector }
+);
 
 /** What an inquiry found. */
 export type Findings =
   /** `result` is undefined where a pre-check accepts. Time of the state, ns. */
   | { kind: "found"; result: QueryResult | undefined; timeNs: bigint; console: ConsoleLine[] }
+  | { kind: "receipts"; receipts: ArchivedReceipt[] }
   /** The state is ahead of the certificate: ask again with one of this height or later. */
   | { kind: "moved"; height: bigint };
 
@@ -86,6 +90,9 @@ class InlineQueryRunner implements QueryRunner {
     this.machine = new QueryMachine(replica, {
       get view() {
         return store.view;
+      },
+      get archive() {
+        return store.archive;
       },
       header: () => store.header(),
       renew() {

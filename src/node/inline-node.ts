@@ -6,6 +6,7 @@ import type { Replica } from "gyrotron/replica";
 import { createMemoryStore, type Store } from "gyrotron/store";
 import { createInlineBackstage } from "./backstage.ts";
 import { configOf, type NodeKeys } from "./keys.ts";
+import type { JobAccelerator } from "./jobs/job-runner.ts";
 import { type NodeHost, startNodeCore } from "./node-core.ts";
 
 /** What an inline node is made of. */
@@ -17,12 +18,13 @@ export interface InlineNodeOptions {
   /** In memory and empty unless given. */
   store?: Store;
   priceNodes?: number;
+  accelerator?: JobAccelerator;
 }
 
 /** Starts a node on the store, with a genesis where it is empty. @throws StoreError */
 export function createInlineNode(options: InlineNodeOptions): NodeCore {
-  const { keys, host, createReplica } = options;
+  const { keys, host, createReplica, accelerator } = options;
   const genesis = { config: configOf(keys, options.priceNodes), timeNs: host.nowNs() };
   const parts = createInlineBackstage(createReplica, options.store ?? createMemoryStore(), genesis);
-  return startNodeCore({ keys, host, ...parts });
+  return startNodeCore({ keys, host, ...parts, ...(accelerator && { accelerator }) });
 }

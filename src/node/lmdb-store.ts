@@ -12,6 +12,7 @@ import { checkLmdbFile } from "./lmdb-file.ts";
 /** A reader with a snapshot of its own, which moves only when told to. */
 export interface StoreReader {
   readonly view: StateView;
+  readonly archive: StateView;
   /** Header of the snapshot; undefined before genesis. */
   header(): StateHeader | undefined;
   block(height: bigint): Uint8Array | undefined;
@@ -44,6 +45,7 @@ interface Databases {
   root: RootDatabase<Buffer, Uint8Array>;
   state: Database<Buffer, Uint8Array>;
   derived: Database<Buffer, Uint8Array>;
+  archive: Database<Buffer, Uint8Array>;
   blocks: Database<Buffer, Uint8Array>;
   meta: Database<Buffer, Uint8Array>;
 }
@@ -67,6 +69,7 @@ function openDatabases(path: string): Databases {
     root,
     state: database("state"),
     derived: database("derived"),
+    archive: database("archive"),
     blocks: database("blocks"),
     meta: database("meta"),
   };
@@ -77,6 +80,7 @@ class LmdbStore implements Store {
   readonly #databases: Databases;
   readonly view: StateView;
   readonly derived: StateView;
+  readonly archive: StateView;
   #header: StateHeader | undefined;
 
   constructor(path: string) {
@@ -84,6 +88,7 @@ class LmdbStore implements Store {
     this.#databases = openDatabases(path);
     this.view = viewOf(this.#databases.state, path);
     this.derived = viewOf(this.#databases.derived, path);
+    this.archive = viewOf(this.#databases.archive, path);
     this.#header = readHeader(this.#databases.meta.get(HEADER_KEY));
   }
 
@@ -99,12 +104,13 @@ class LmdbStore implements Store {
 
   commit(commit: Commit): void {
     assertFollows(this.#header, commit.header);
-    const { root, state, derived, blocks, meta } = this.#databases;
+    const { root, state, derived, archive, blocks, meta } = this.#databases;
     asStoreError(this.#path, () => {
       // Without flags transactionSync returns after the data and the new root are flushed.
       root.transactionSync(() => {
         writeAll(state, commit.writes);
         writeAll(derived, commit.derived);
+        writeAll(archive, commit.archive);
         blocks.putSync(u64BigEndian(commit.header.height), asBuffer(commit.block));
         meta.putSync(HEADER_KEY, asBuffer(encodeWith(headerCodec, commit.header)));
       });
@@ -121,6 +127,7 @@ class LmdbReader implements StoreReader {
   readonly #path: string;
   readonly #databases: Databases;
   readonly view: StateView;
+  readonly archive: StateView;
   #snapshot: Transaction;
 
   constructor(path: string) {
@@ -128,6 +135,7 @@ class LmdbReader implements StoreReader {
     this.#databases = openDatabases(path);
     this.#snapshot = this.#databases.root.useReadTransaction();
     this.view = viewOf(this.#databases.state, path, () => this.#snapshot);
+    this.archive = viewOf(this.#databases.archive, path, () => this.#snapshot);
   }
 
   header(): StateHeader | undefined {

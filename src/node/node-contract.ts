@@ -11,6 +11,9 @@ import type {
   NetworkConfig,
   QueryResult,
 } from "gyrotron/replica";
+import type { JobAccelerator } from "./jobs/job-runner.ts";
+import type { PreviewListener } from "./jobs/previews.ts";
+import type { ArchivedReceipt, ReceiptSelector } from "./jobs/receipt-archive.ts";
 import type { StateView } from "gyrotron/store";
 
 /** How long `submitCall` waits for the answer unless told otherwise. */
@@ -22,6 +25,8 @@ export interface NodeOptions {
   dataDir: string;
   /** Number of nodes that prices are computed for; fixed at genesis (13). */
   priceNodes?: number;
+  /** Runs GPU jobs; without one the node abstains from all. Closed with the node. */
+  accelerator?: JobAccelerator;
 }
 
 /** What is known of the node right now. Times in ns since 1970. */
@@ -87,6 +92,11 @@ export interface PathGrant {
 export type ReadStateOutcome<R> =
   { kind: "certificate"; certificate: Uint8Array } | { kind: "refused"; refusal: R };
 
+/** A receipt, its place in the range of receipts, and a certificate of the range's root. */
+export interface ProvenReceipt extends ArchivedReceipt {
+  certificate: Uint8Array;
+}
+
 /** A running node. Every promise may reject with NodeError `node/stopped` or `node/host-failure`. */
 export interface NodeCore {
   readonly config: NetworkConfig;
@@ -108,6 +118,10 @@ export interface NodeCore {
   readState<R extends { readonly ok: false }>(
     authorize: (publicState: PublicState) => PathGrant | R,
   ): Promise<ReadStateOutcome<R>>;
+  /** Receipts with what proves them: the certificate shows the root of their range. */
+  receipts(selector: ReceiptSelector): Promise<ProvenReceipt[]>;
+  /** Watches the answer to a request while it is written: text so far, then undefined. Not certified. */
+  onPreview(requestId: Uint8Array, listener: PreviewListener): () => void;
   /** Lines that canisters print and traps, as they happen; returns the way to stop listening. */
   onConsole(listener: (line: ConsoleLine) => void): () => void;
   /** Called after each durable block. */

@@ -15,6 +15,7 @@ import {
   callReplyPaths,
   type ConsoleLine,
   type IngressContent,
+  LLM_CANISTER_ID,
   type NetworkConfig,
   type QueryResult,
   querySignaturePayload,
@@ -22,6 +23,9 @@ import {
 import type { Executor, Findings, QueryRunner } from "./backstage.ts";
 import { Certifier } from "./certifier.ts";
 import type { NodeKeys } from "./keys.ts";
+import { type JobAccelerator, JobRunner } from "./jobs/job-runner.ts";
+import { type PreviewListener, Previews } from "./jobs/previews.ts";
+import type { ReceiptSelector } from "./jobs/receipt-archive.ts";
 import { Listeners } from "./listeners.ts";
 import {
   CALL_WAIT_MS,
@@ -30,6 +34,7 @@ import {
   type NodeCore,
   type NodeStatus,
   type PathGrant,
+  type ProvenReceipt,
   type PublicState,
   type ReadStateOutcome,
   type SignedQueryResult,
@@ -52,6 +57,8 @@ export interface NodeParts {
   host: NodeHost;
   executor: Executor;
   queries: QueryRunner;
+  /** Runs GPU jobs; a node without one abstains from all. */
+  accelerator?: JobAccelerator;
   /** Runs last when the node closes. */
   release?: () => void;
 }
@@ -75,13 +82,15 @@ class Core implements NodeCore {
   readonly #consoleListeners = new Listeners<ConsoleLine>();
   readonly #blockListeners = new Listeners<NodeStatus>();
   readonly #failureListeners = new Listeners<unknown>();
+  readonly #previews = new Previews();
+  readonly #jobs: JobRunner | undefined;
   #nextBlock = Promise.withResolvers<void>();
   #end: NodeError | undefined;
 
   constructor(parts: NodeParts) {
     this.#parts = parts;
     const { keys, host, executor, queries } = parts;
-    const { config, header, publicEntries, wakeupNs } = executor.booted;
+    const { config, header, publicEntries, wakeupNs, pendingJobs } = executor.booted;
     this.config = config;
     this.#certifier = new Certifier(keys.rootSecret, config, header, publicEntries);
     this.#waiting = new WaitingCalls((delayMs, callback) =>
@@ -94,6 +103,9 @@ class Core implements NodeCore {
       onFailure: (error) => this.#fail(error),
     });
     this.#engine.start({ ...header, moreWork: false, wakeupNs }, (block) => this.#onDecided(block));
+    this.#jobs = parts.accelerator && this.#createJobRunner(parts.accelerator);
+    this.#jobs?.announceModels();
+    this.#jobs?.update(pendingJobs.map((job) => ({ number: job.number, job })));
     // Whatever the state had pending when the process last ended is found out by a block.
     this.#engine.touch();
   }
@@ -151,8 +163,25 @@ class Core implements NodeCore {
         certificate,
       });
       if (findings.kind === "found") return this.#signed(content, findings);
-      while (this.#certifier.header.height < findings.height) await this.#nextBlock.promise;
+      await this.#reach(findings);
     }
+  }
+
+  async receipts(selector: ReceiptSelector): Promise<ProvenReceipt[]> {
+    await this.#freshen();
+    for (;;) {
+      this.#requireRunning();
+      const { height } = this.#certifier.header;
+      const certificate = this.#certifier.dataCertificate(LLM_CANISTER_ID);
+      const findings = await this.#parts.queries.inquire({ kind: "receipts", selector, height });
+      if (findings.kind === "receipts")
+        return findings.receipts.map((receipt) => ({ ...receipt, certificate }));
+      await this.#reach(findings);
+    }
+  }
+
+  onPreview(requestId: Uint8Array, listener: PreviewListener): () => void {
+    return this.#previews.watch(requestId, listener);
   }
 
   async readState<R extends { readonly ok: false }>(
@@ -180,6 +209,7 @@ class Core implements NodeCore {
   async close(): Promise<void> {
     if (this.#end?.info.code === "node/stopped") return;
     const hasFailed = this.#end !== undefined;
+    await this.#jobs?.close();
     await this.#engine.stop();
     this.#stop(new NodeError({ code: "node/stopped" }));
     // What has failed may not answer any more, but must still let go of the folder.
@@ -198,7 +228,7 @@ class Core implements NodeCore {
 
   async #precheck(content: IngressContent): Promise<QueryResult | undefined> {
     const { height } = this.#certifier.header;
-    const inquiry = { kind: "precheck", content, height, certificate: undefined } as const;
+    const inquiry = { kind: "precheck", content, height } as const;
     const findings = await this.#parts.queries.inquire(inquiry);
     assert(findings.kind === "found", "a pre-check needs no certificate");
     this.#print(findings.console);
@@ -211,7 +241,11 @@ class Core implements NodeCore {
     const committed = await this.#parts.executor.execute(block, authenticated);
     const answered = this.#certifier.advance(committed.header, committed.publicWrites);
     this.#parts.queries.advance(committed.header.height);
-    for (const requestId of answered) this.#waiting.resolve(requestId.toHex());
+    for (const requestId of answered) {
+      this.#waiting.resolve(requestId.toHex());
+      this.#previews.end(requestId);
+    }
+    this.#jobs?.update(committed.jobChanges);
     this.#print(committed.console);
     const { resolve } = this.#nextBlock;
     this.#nextBlock = Promise.withResolvers();
@@ -219,6 +253,29 @@ class Core implements NodeCore {
     resolve();
     this.#blockListeners.emit(this.status());
     return { moreWork: committed.moreWork, wakeupNs: committed.wakeupNs };
+  }
+
+  /** Waits until the certified state is as far as the one that was read. */
+  async #reach(findings: Findings): Promise<void> {
+    assert(findings.kind === "moved", "the finding fits the inquiry");
+    while (this.#certifier.header.height < findings.height) await this.#nextBlock.promise;
+  }
+
+  #createJobRunner(accelerator: JobAccelerator): JobRunner {
+    const { keys } = this.#parts;
+    return new JobRunner({
+      accelerator,
+      publicKeyDer: keys.nodeKeyDer,
+      sign: (message) => signEd25519(keys.nodeSeed, message),
+      submit: (transaction) => this.#engine.submit(transaction),
+      onPreview: (job, text) => {
+        if (job.requestId !== undefined) this.#previews.grow(job.requestId, text);
+      },
+      onFailure: (job, error) => {
+        const text = `this node abstains from job ${job.number}: ${String(error)}`;
+        this.#print([{ canisterId: LLM_CANISTER_ID, timeNs: this.nowNs(), text }]);
+      },
+    });
   }
 
   /** Waits for a block if the last one is old. */

@@ -66,7 +66,14 @@ async function startOn(
     throw new NodeError({ code: "node/keys", path: folder.keysPath, reason });
   }
   if (!folder.hasFormat) folder.writeFormat();
-  return startNodeCore({ keys, host: systemHost, ...parts, release: () => folder.release() });
+  const { accelerator } = options;
+  return startNodeCore({
+    keys,
+    host: systemHost,
+    ...parts,
+    ...(accelerator && { accelerator }),
+    release: () => folder.release(),
+  });
 }
 
 function genesisOf(keys: NodeKeys, options: NodeOptions): Genesis {

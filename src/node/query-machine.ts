@@ -5,10 +5,12 @@ import { assert, present } from "gyrotron/base";
 import type { Replica } from "gyrotron/replica";
 import type { StateHeader, StateView } from "gyrotron/store";
 import type { Findings, Inquiry } from "./backstage.ts";
+import { findReceipts } from "./jobs/receipt-archive.ts";
 
 /** A state that stays as it is until renewed. */
 export interface Snapshot {
   readonly view: StateView;
+  readonly archive: StateView;
   header(): StateHeader | undefined;
   renew(): void;
 }
@@ -51,15 +53,21 @@ export class QueryMachine {
     this.#refresh(this.#header.height);
   }
 
-  inquire({ kind, content, height, certificate }: Inquiry): Findings {
+  inquire(inquiry: Inquiry): Findings {
+    const { height } = inquiry;
     this.advance(height);
     const header = present(this.#header);
     assert(header.height >= height, "the state has reached the height asked for");
-    const { view } = this.#snapshot;
-    if (kind === "precheck") {
-      const result = this.#replica.precheck(view, header.timeNs, content);
+    const { view, archive } = this.#snapshot;
+    if (inquiry.kind === "precheck") {
+      const result = this.#replica.precheck(view, header.timeNs, inquiry.content);
       return { kind: "found", result, timeNs: header.timeNs, console: [] };
     }
+    if (inquiry.kind === "receipts") {
+      if (header.height !== height) return { kind: "moved", height: header.height };
+      return { kind: "receipts", receipts: findReceipts(view, archive, inquiry.selector) };
+    }
+    const { content, certificate } = inquiry;
     // A certificate of another state would not match the data that the canister certified.
     if (certificate !== undefined && header.height !== height)
       return { kind: "moved", height: header.height };

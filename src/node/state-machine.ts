@@ -1,7 +1,7 @@
 // One replica on one store: boot, then a block at a time: execute, hash, commit. Runs in the
 // execution thread, or in the only thread of an inline node and of a replay. Owns no clock.
 
-import { assert, equalBytes } from "gyrotron/base";
+import { assert, decodeWith, equalBytes } from "gyrotron/base";
 import {
   type AfterBlock,
   decodeGenesis,
@@ -14,7 +14,11 @@ import {
   type Block,
   CERTIFIED_PREFIXES,
   type ConsoleLine,
+  jobNumberOfKey,
+  KEY_PREFIX,
   type NetworkConfig,
+  type PendingJob,
+  pendingJobCodec,
   type Replica,
 } from "gyrotron/replica";
 import {
@@ -27,6 +31,8 @@ import {
   type Store,
   StoreError,
 } from "gyrotron/store";
+import type { JobChange } from "./jobs/job-runner.ts";
+import { archiveWrites } from "./jobs/receipt-archive.ts";
 
 /** What is known after boot. */
 export interface Booted {
@@ -35,12 +41,14 @@ export interface Booted {
   wakeupNs: bigint | undefined;
   /** Public information and request statuses: what the certified tree is made of. */
   publicEntries: (readonly [key: Uint8Array, value: Uint8Array])[];
+  pendingJobs: PendingJob[];
 }
 
 /** What a committed block changed, as far as other threads care. */
 export interface CommittedBlock extends AfterBlock {
   header: StateHeader;
   publicWrites: StateWrite[];
+  jobChanges: JobChange[];
   console: ConsoleLine[];
 }
 
@@ -104,7 +112,10 @@ class Machine implements StateMachine {
       throw damaged("there is no genesis record");
     const { config } = decodeGenesis(genesisBytes);
     const publicEntries = CERTIFIED_PREFIXES.flatMap((prefix) => [...view.range(prefix)]);
-    return { config, header, wakeupNs: this.#replica.wakeup(view), publicEntries };
+    const pendingJobs = [...view.range(KEY_PREFIX.job)].map(([, value]) =>
+      decodeWith(pendingJobCodec, value),
+    );
+    return { config, header, wakeupNs: this.#replica.wakeup(view), publicEntries, pendingJobs };
   }
 
   makeGenesis(genesis: Genesis | undefined): void {
@@ -115,13 +126,20 @@ class Machine implements StateMachine {
 
   execute(block: Block, authenticated?: Authentications): CommittedBlock {
     const executed = this.#replica.execute(this.#store.view, block, authenticated);
-    const { writes, console, moreWork, wakeupNs } = executed;
-    const header = this.#commit(block.height, block.timeNs, encodeBlock(block), writes);
+    const { writes, console, receipts, moreWork, wakeupNs } = executed;
+    const archive = receipts.flatMap(archiveWrites);
+    const header = this.#commit(block.height, block.timeNs, encodeBlock(block), writes, archive);
     const publicWrites = writes.filter(({ key }) => isPublicKey(key));
-    return { header, publicWrites, console, moreWork, wakeupNs };
+    return { header, publicWrites, jobChanges: jobChangesOf(writes), console, moreWork, wakeupNs };
   }
 
-  #commit(height: bigint, timeNs: bigint, block: Uint8Array, writes: StateWrite[]): StateHeader {
+  #commit(
+    height: bigint,
+    timeNs: bigint,
+    block: Uint8Array,
+    writes: StateWrite[],
+    archive: StateWrite[] = [],
+  ): StateHeader {
     const { root, derived } = this.#trie.apply(writes);
     const header: StateHeader = { height, timeNs, stateRoot: root };
     // Before the commit: whoever sees the new state must find the announcement waiting.
@@ -129,11 +147,21 @@ class Machine implements StateMachine {
       height,
       writes.map(({ key }) => key),
     );
-    this.#store.commit({ header, block, writes, derived: [...this.#repairs, ...derived] });
+    this.#store.commit({ header, block, writes, derived: [...this.#repairs, ...derived], archive });
     this.#repairs = [];
     assert(this.#store.header()?.height === height, "the store has what was committed");
     return header;
   }
+}
+
+/** What a block's writes say of jobs. */
+function jobChangesOf(writes: readonly StateWrite[]): JobChange[] {
+  return writes
+    .filter(({ key }) => key[0] === KEY_PREFIX.job[0])
+    .map(({ key, value }) => ({
+      number: jobNumberOfKey(key),
+      job: value && decodeWith(pendingJobCodec, value),
+    }));
 }
 
 /** The trie of the stored state, with the writes that mend derived data if it was absent or wrong. */

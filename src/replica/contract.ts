@@ -36,6 +36,8 @@ export interface ConsoleLine {
 /** A receipt that a block made: its body and the nodes it adds to the mountain range. Kept by the node, not in state. */
 export interface NewReceipt {
   job: bigint;
+  /** The user's request that led to the job, if any. */
+  requestId: Uint8Array | undefined;
   leafIndex: bigint;
   receipt: Uint8Array;
   nodes: RangeNode[];

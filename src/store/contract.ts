@@ -35,6 +35,8 @@ export interface Commit {
   writes: readonly StateWrite[];
   /** Derived data (hash caches): not part of replicated state, rebuilt when absent. */
   derived: readonly StateWrite[];
+  /** What the node keeps besides the state, such as bodies of receipts: neither hashed nor rebuilt. */
+  archive: readonly StateWrite[];
 }
 
 /** A durable store of one network's state. */
@@ -42,6 +44,7 @@ export interface Store {
   /** The state as of the last commit; valid until the next commit of this object. */
   readonly view: StateView;
   readonly derived: StateView;
+  readonly archive: StateView;
   /** undefined before genesis. */
   header(): StateHeader | undefined;
   block(height: bigint): Uint8Array | undefined;

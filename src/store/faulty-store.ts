@@ -25,13 +25,20 @@ export function createFaultyStore(disk: Store, plan?: CrashPlan): FaultyStore {
   return new PoweredStore(disk, plan);
 }
 
+interface UnflushedState {
+  view: MemoryView;
+  derived: MemoryView;
+  archive: MemoryView;
+  header: StateHeader;
+  block: Uint8Array;
+}
+
 class PoweredStore implements FaultyStore {
   readonly #disk: Store;
   readonly #plan: CrashPlan | undefined;
   #commitCount = 0;
   /** Copy of the state with the commit that is on its way to the disk. */
-  #cache:
-    { view: MemoryView; derived: MemoryView; header: StateHeader; block: Uint8Array } | undefined;
+  #cache: UnflushedState | undefined;
   crashed = false;
 
   constructor(disk: Store, plan: CrashPlan | undefined) {
@@ -47,6 +54,11 @@ class PoweredStore implements FaultyStore {
   get derived(): StateView {
     this.#requirePower();
     return this.#cache?.derived ?? this.#disk.derived;
+  }
+
+  get archive(): StateView {
+    this.#requirePower();
+    return this.#cache?.archive ?? this.#disk.archive;
   }
 
   header(): StateHeader | undefined {
@@ -85,7 +97,9 @@ class PoweredStore implements FaultyStore {
     const derived = new MemoryView(this.#disk.derived.range(new Uint8Array(0)));
     view.apply(commit.writes);
     derived.apply(commit.derived);
-    this.#cache = { view, derived, header: commit.header, block: commit.block };
+    const archive = new MemoryView(this.#disk.archive.range(new Uint8Array(0)));
+    archive.apply(commit.archive);
+    this.#cache = { view, derived, archive, header: commit.header, block: commit.block };
   }
 
   #flush(commit: Commit): void {

@@ -13,6 +13,7 @@ export function createMemoryStore(): Store {
 class MemoryStore implements Store {
   readonly view = new MemoryView();
   readonly derived = new MemoryView();
+  readonly archive = new MemoryView();
   readonly #blocks = new MemoryView();
   #header: StateHeader | undefined;
 
@@ -29,6 +30,7 @@ class MemoryStore implements Store {
     // Copies: a store must not change when its caller reuses a buffer.
     this.view.apply(commit.writes.map(copyWrite));
     this.derived.apply(commit.derived.map(copyWrite));
+    this.archive.apply(commit.archive.map(copyWrite));
     this.#blocks.apply([
       { key: u64BigEndian(commit.header.height), value: concatBytes(commit.block) },
     ]);

@@ -47,6 +47,7 @@ export function commitOf(height: bigint, writes: StateWrite[], derived: StateWri
     block: utf8Bytes(`block ${height}`),
     writes,
     derived,
+    archive: [{ key: utf8Bytes(`receipt ${height}`), value: utf8Bytes(`body ${height}`) }],
   };
 }
 

@@ -6,6 +6,7 @@ import { encodeWith, equalBytes, utf8Bytes } from "gyrotron/base";
 import { encodeCandid, IDL } from "gyrotron/candid";
 import { formatPrincipal, selfAuthenticating } from "gyrotron/crypto";
 import type { BlockContext } from "../block-context.ts";
+import { setCertifiedData } from "../execution/run.ts";
 import { answer } from "../messaging/answer.ts";
 import { canisterReject, reject } from "../reject.ts";
 import { receiptsKey } from "../state/keys.ts";
@@ -22,7 +23,7 @@ import {
 } from "gyrotron/job";
 import { LLM_CANISTER_ID, V1_RESPONSE } from "./llm-interface.ts";
 import { jobPrice, type ModelRecord } from "./model-record.ts";
-import { appendLeaf, mountainRangeCodec } from "gyrotron/job";
+import { appendLeaf, mountainRangeCodec, rangeRoot } from "gyrotron/job";
 import { decodeNodeMessage, type NodeStatement } from "./node-message.ts";
 import { JobState, type PendingJob } from "./pending-job.ts";
 
@@ -172,8 +173,10 @@ function recordReceipt(
   const before = overlay.get(mountainRangeCodec, receiptsKey) ?? { leafCount: 0n, peaks: [] };
   const { range, nodes } = appendLeaf(before, receiptHash(receipt));
   overlay.put(mountainRangeCodec, receiptsKey, range);
+  setCertifiedData(context, LLM_CANISTER_ID, rangeRoot(range));
   context.receipts.push({
     job: job.number,
+    requestId: job.requestId,
     leafIndex: before.leafCount,
     receipt: encodeWith(receiptCodec, receipt),
     nodes,
