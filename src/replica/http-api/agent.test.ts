@@ -99,7 +99,10 @@ class EchoNode {
     const body = new Uint8Array(await new Response(init?.body ?? null).arrayBuffer());
     const answer = this.answer(init?.method ?? "GET", pathname, body);
     this.seen.push(`${pathname.split("/")[2]} ${pathname.split("/").at(-1)} ${answer.status}`);
-    return new Response(answer.body as BodyInit, { status: answer.status });
+    return new Response(
+      typeof answer.body === "string" ? answer.body : Uint8Array.from(answer.body),
+      { status: answer.status },
+    );
   };
 
   answer(method: string, pathname: string, body: Uint8Array): Answer {
@@ -233,7 +236,7 @@ for (const [name, identity] of await identities()) {
       effectiveCanisterId: canister,
     });
     equal(response.status, 200);
-    const polled = await polling.pollForResponse(agent, canister, requestId);
+    const polled = await polling.pollForResponse(agent, { canisterId: canister }, requestId);
     deepEqual(new Uint8Array(polled.reply), arg);
     const query = await agent.query(canister, { methodName: "echo", arg });
     equal(query.status, "replied");
@@ -257,14 +260,17 @@ test("the agent polls after a 202, and decodes a certified reject and a refusal"
     effectiveCanisterId: canister,
   });
   equal(slow.response.status, 202);
-  const { reply } = await polling.pollForResponse(agent, canister, slow.requestId);
+  const { reply } = await polling.pollForResponse(agent, { canisterId: canister }, slow.requestId);
   deepEqual(new Uint8Array(reply), arg);
   const failed = await agent.call(canister, {
     methodName: "nothing",
     arg,
     effectiveCanisterId: canister,
   });
-  await rejects(polling.pollForResponse(agent, canister, failed.requestId), /no method nothing/);
+  await rejects(
+    polling.pollForResponse(agent, { canisterId: canister }, failed.requestId),
+    /no method nothing/,
+  );
   const refusal = await agent.call(canister, {
     methodName: "refused",
     arg,
