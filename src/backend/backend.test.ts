@@ -1,0 +1,94 @@
+// Compliance of the backends with different settings, the mutants, and what the kernels are made of.
+
+import assert from "node:assert/strict";
+import test from "node:test";
+import wabt from "wabt";
+import { declareBackendSuite } from "./suite.ts";
+import { createReferenceBackend, createWasmBackend, runConformance } from "./index.ts";
+import { controlBackends, mutantBackends } from "./mutants.ts";
+import { KERNELS_BASE64 } from "./wasm/build/kernels.ts";
+
+/** The published digest of the quick cases: it changes only with the op table's version or the cases. */
+const QUICK_DIGEST = "412e4d306a1d818f766d9ef9d43421bc636e902aaad5d0191ede10528a2d180d";
+
+const runner = {
+  test: (name: string, body: () => Promise<void>) => void test(name, body),
+  equal: assert.equal,
+};
+
+declareBackendSuite("wasm", () => createWasmBackend(), runner);
+declareBackendSuite(
+  "wasm, 2 threads, poisoned",
+  () => createWasmBackend({ threads: 2, fill: 0xa5 }),
+  runner,
+);
+declareBackendSuite(
+  "wasm, 3 threads, poisoned",
+  () => createWasmBackend({ threads: 3, fill: 0x7f }),
+  runner,
+);
+declareBackendSuite("oracle", async () => createReferenceBackend(), runner);
+
+test("the digest of the quick cases is the published one", async () => {
+  const report = await runConformance(createReferenceBackend(), "quick");
+  assert.equal(report.digest, QUICK_DIGEST);
+  assert.equal(report.mismatches.length, 0);
+  assert.ok(report.cases > 100);
+});
+
+for (const mutant of mutantBackends()) {
+  test(`the quick cases reject ${mutant.name}`, async () => {
+    const report = await runConformance(mutant, "quick");
+    assert.ok(report.mismatches.length > 0, "no case tells it from the oracle");
+    assert.notEqual(report.digest, QUICK_DIGEST);
+  });
+}
+
+for (const control of controlBackends()) {
+  test(`the quick cases accept ${control.name}`, async () => {
+    const report = await runConformance(control, "quick");
+    assert.deepEqual(report.mismatches, []);
+    assert.equal(report.digest, QUICK_DIGEST);
+  });
+}
+
+test("threads out of range are refused", async () => {
+  await assert.rejects(createWasmBackend({ threads: 0 }), /tensor\/limit/);
+  await assert.rejects(createWasmBackend({ threads: 65 }), /tensor\/limit/);
+});
+
+/** Float instructions that kernels/*.as.ts argue to be exact or to round once; all others are banned. */
+const FLOAT_ALLOWED = new Set(
+  `f32.add f32.mul f32.abs f32.const f32.load f32.store f32.ge f32.gt f32.demote_f64
+   f64.add f64.mul f64.div f64.sqrt f64.nearest f64.min f64.max f64.const f64.load f64.store
+   f64.convert_i32_s f64.convert_i32_u f64.convert_i64_s f64.convert_i64_u f64.promote_f32
+   f64.reinterpret_i64 f32x4.add f32x4.mul f32x4.nearest f32x4.splat`.split(/\s+/),
+);
+
+test("the kernels hold no relaxed instruction and no float instruction without an argument", async () => {
+  const tools = await wabt();
+  const module = tools.readWasm(Uint8Array.fromBase64(KERNELS_BASE64), {
+    simd: true,
+    threads: true,
+    bulk_memory: true,
+  });
+  const text = module.toText({});
+  module.destroy();
+  const found = new Set(text.match(/\b(f32|f64|f32x4|f64x2|[iv]\d+(x\d+)?)\.[a-z0-9_]+/g));
+  assert.ok(found.has("i32x4.dot_i16x8_s"), "the text is not that of the kernels");
+  const names = [...found];
+  assert.deepEqual(
+    names.filter((name) => name.includes("relaxed")),
+    [],
+  );
+  assert.deepEqual(
+    names.filter((name) => name.startsWith("f") && !FLOAT_ALLOWED.has(name)),
+    [],
+  );
+  // Conversions to integers saturate: a value that is not finite may not trap a neighbour's work.
+  assert.deepEqual(
+    names.filter((name) => /trunc_(?!sat)/.test(name)),
+    [],
+  );
+  assert.ok(!text.includes("(data "), "each thread would write it again");
+});
