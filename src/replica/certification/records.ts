@@ -32,6 +32,7 @@ export interface CanisterPublicInfo {
   metadata: CanisterMetadata[];
 }
 
+/** Kind of a subnet, as certified. */
 export type SubnetType = "application" | "system" | "verified_application" | "cloud_engine";
 
 /** A subnet as certified; the node's own is the only one with nodes. */
@@ -43,6 +44,7 @@ export interface SubnetInfo {
   nodes: readonly { id: Uint8Array; publicKeyDer: Uint8Array }[];
 }
 
+/** Totals of a subnet since genesis. */
 export interface SubnetMetrics {
   canisterCount: bigint;
   canisterStateBytes: bigint;

@@ -94,7 +94,7 @@ class EchoNode {
     ]);
   }
 
-  readonly fetch = async (url: string | URL | Request, init?: RequestInit): Promise<Response> => {
+  readonly fetch = async (url: string | URL, init?: RequestInit): Promise<Response> => {
     const { pathname } = new URL(String(url));
     const body = new Uint8Array(await new Response(init?.body ?? null).arrayBuffer());
     const answer = this.answer(init?.method ?? "GET", pathname, body);
@@ -201,7 +201,7 @@ function refused(refusal: Refusal): Answer {
 async function createAgent(node: EchoNode, identity: Identity): Promise<HttpAgent> {
   return HttpAgent.create({
     host: "http://node.test",
-    fetch: node.fetch as typeof fetch,
+    fetch: node.fetch as unknown as typeof fetch,
     identity,
     shouldFetchRootKey: true,
     retryTimes: 0,
@@ -313,7 +313,7 @@ test("the agent refuses an answer whose signature is for another request", async
   await honest.query(canister, { methodName: "echo", arg });
   const agent = await HttpAgent.create({
     host: "http://node.test",
-    fetch: forged as typeof fetch,
+    fetch: forged as unknown as typeof fetch,
     shouldFetchRootKey: true,
     retryTimes: 0,
   });

@@ -9,6 +9,7 @@ import {
 } from "gyrotron/base";
 import type { CborMap, CborValue } from "gyrotron/crypto";
 
+/** What a request asks for; also its `request_type`. */
 export type RequestKind = "call" | "query" | "read_state";
 
 /** Fields that every request has. */
@@ -27,11 +28,13 @@ export interface CallContent extends CommonContent {
   senderInfo: SenderInfo | undefined;
 }
 
+/** A read of the certified state. */
 export interface ReadStateContent extends CommonContent {
   kind: "read_state";
   paths: Uint8Array[][];
 }
 
+/** The content of any request. */
 export type RequestContent = CallContent | ReadStateContent;
 
 /** What a canister signature's issuer says of the sender. */

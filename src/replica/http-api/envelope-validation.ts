@@ -35,6 +35,7 @@ import type { Refusal } from "./refusal.ts";
 import { refuse } from "./refusal.ts";
 import { formatTimestamp } from "./timestamp.ts";
 
+/** What a request is checked against. */
 export interface ValidationOptions {
   /** Block time, or the node's clock. */
   nowNs: bigint;

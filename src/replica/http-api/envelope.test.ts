@@ -415,7 +415,7 @@ test("delegations: chains, and everything that breaks one", () => {
     chain(links, signers[21]!),
     "400 Invalid delegation: Chain of delegations is too long: got 21 delegations, but at most 20 are allowed.",
   );
-  const unparsable = { der: new Uint8Array(3), sign: user.sign };
+  const unparsable = { ...user, der: new Uint8Array(3) };
   equal(
     chain([delegate(user, unparsable)], user),
     "400 Invalid signature: Invalid public key: unsupported or malformed DER key.",

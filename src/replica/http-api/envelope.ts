@@ -31,6 +31,7 @@ export interface Envelope<C extends RequestContent = RequestContent> {
   readonly encodedBytes: number;
 }
 
+/** Key, signature and delegations that come with a request; nothing is checked yet. */
 export interface SenderAuthentication {
   publicKeyDer: Uint8Array;
   signature: Uint8Array;

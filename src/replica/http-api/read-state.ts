@@ -22,6 +22,7 @@ export interface ReadableCanister {
   metadata: readonly { name: string; visibility: "public" | "private" }[];
 }
 
+/** Who reads, where, and what the state knows. */
 export interface ReadStateOptions {
   sender: Uint8Array;
   /** Canisters that the sender's delegations allow; undefined: all. */

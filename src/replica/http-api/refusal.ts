@@ -8,6 +8,7 @@ export interface Refusal {
   readonly text: string;
 }
 
+/** A refusal with this status and text. */
 export function refuse(status: Refusal["status"], text: string): Refusal {
   return { ok: false, status, text };
 }

@@ -15,6 +15,7 @@ export const STATE_UNAVAILABLE_TEXT = "Certified state unavailable. Please try a
 /** Version of the interface that `status` announces. */
 export const IC_API_VERSION = "0.18.0";
 
+/** What `status` tells of the node. */
 export interface StatusReply {
   rootKeyDer: Uint8Array;
   implVersion: string;
@@ -30,6 +31,7 @@ export interface QuerySignature {
   nodeId: Uint8Array;
 }
 
+/** An answer that is a reject. */
 export type Rejection = Extract<QueryResult, { kind: "rejected" }>;
 
 /** GET /api/v2/status. */
@@ -62,6 +64,7 @@ export function encodeCallRejectionV2(rejection: Rejection): Uint8Array {
   return encodeSelfDescribedCbor(rejectFields(rejection));
 }
 
+/** The answer to a state read. */
 export function encodeReadStateReply(certificate: Uint8Array): Uint8Array {
   return encodeSelfDescribedCbor({ certificate });
 }

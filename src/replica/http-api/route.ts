@@ -11,6 +11,7 @@ export type ApiRoute =
   | { readonly ok: true; kind: "query"; version: 2 | 3; endpoint: ApiEndpoint }
   | { readonly ok: true; kind: "read_state"; version: 2 | 3; endpoint: ApiEndpoint };
 
+/** The canister or subnet that a URL addresses. */
 export interface ApiEndpoint {
   kind: "canister" | "subnet";
   id: Uint8Array;
