@@ -16,6 +16,7 @@ const CAUSES: ReadonlyMap<string, TrapCause | "signature mismatch"> = new Map<
   ["float unrepresentable in integer range", "unknown"],
   ["memory access out of bounds", "heap out of bounds"],
   ["table index is out of bounds", "table out of bounds"],
+  ["data segment out of bounds", "heap out of bounds"],
   ["element segment out of bounds", "table out of bounds"],
   ["function signature mismatch", "signature mismatch"],
   ["null function or function signature mismatch", "signature mismatch"],
@@ -59,7 +60,7 @@ export function checkEngineTraps(): void {
   }
 }
 
-/** Bodies of a function ()->() in a module with one memory page and a table of one null function. */
+/** Bodies of a function ()->() beside a page of memory, a table of one null, and passive segments of one item. */
 const PROBES: readonly [TrapCause | "signature mismatch", readonly number[]][] = [
   ["unreachable", [0x00]],
   ["integer division by 0", [0x41, 1, 0x41, 0, 0x6d, 0x1a]],
@@ -78,6 +79,8 @@ const PROBES: readonly [TrapCause | "signature mismatch", readonly number[]][] =
   ["table out of bounds", [0x41, 0, 0xd0, 0x70, 0x41, 9, 0xfc, 17, 0]],
   ["table out of bounds", [0x41, 0, 0x41, 0, 0x41, 9, 0xfc, 14, 0, 0]],
   ["table out of bounds", [0x41, 7, 0x11, 0, 0]],
+  ["heap out of bounds", [0x41, 0, 0x41, 0, 0x41, 9, 0xfc, 8, 0, 0]],
+  ["table out of bounds", [0x41, 0, 0x41, 0, 0x41, 9, 0xfc, 12, 0, 0]],
   ["signature mismatch", [0x41, 0, 0x11, 0, 0]],
 ];
 
@@ -89,7 +92,10 @@ function probeModule(body: readonly number[]): Uint8Array {
     [4, [1, 0x70, 0, 1]],
     [5, [1, 0, 1]],
     [7, [1, 1, 0x66, 0, 0]],
+    [9, [1, 1, 0, 1, 0]],
+    [12, [1]],
     [10, [1, code.length, ...code]],
+    [11, [1, 1, 1, 0x61]],
   ];
   const bytes = [0x00, 0x61, 0x73, 0x6d, 1, 0, 0, 0];
   for (const [id, content] of sections) bytes.push(id, content.length, ...content);
