@@ -12,36 +12,46 @@ import {
 } from "./records.ts";
 
 const seed = 21;
+const plain = { noNullPrototype: true };
 const u64 = fc.bigInt({ min: 0n, max: 2n ** 64n - 1n });
 const principal = fc.uint8Array({ maxLength: 29 });
 const optionalBytes = fc.option(fc.uint8Array({ maxLength: 32 }), { nil: undefined });
 
 const status: fc.Arbitrary<IngressStatus> = fc.oneof(
   fc.constantFrom<IngressStatus>({ kind: "received" }, { kind: "processing" }, { kind: "done" }),
-  fc.record({ kind: fc.constant("replied" as const), reply: fc.uint8Array() }),
-  fc.record({
-    kind: fc.constant("rejected" as const),
-    rejectCode: fc.integer({ min: 1, max: 6 }),
-    message: fc.string({ unit: "grapheme" }),
-    errorCode: fc.constantFrom("IC0301", "IC0503"),
-  }),
+  fc.record({ kind: fc.constant("replied" as const), reply: fc.uint8Array() }, plain),
+  fc.record(
+    {
+      kind: fc.constant("rejected" as const),
+      rejectCode: fc.integer({ min: 1, max: 6 }),
+      message: fc.string({ unit: "grapheme" }),
+      errorCode: fc.constantFrom("IC0301", "IC0503"),
+    },
+    plain,
+  ),
 );
 
-const publicInfo: fc.Arbitrary<CanisterPublicInfo> = fc.record({
-  controllers: fc.array(principal, { maxLength: 10 }),
-  moduleHash: optionalBytes,
-  certifiedData: optionalBytes,
-  createdNs: u64,
-  installedNs: fc.option(u64, { nil: undefined }),
-  metadata: fc.array(
-    fc.record({
-      name: fc.string(),
-      visibility: fc.constantFrom("public" as const, "private" as const),
-      content: fc.uint8Array(),
-    }),
-    { maxLength: 4 },
-  ),
-});
+const publicInfo: fc.Arbitrary<CanisterPublicInfo> = fc.record(
+  {
+    controllers: fc.array(principal, { maxLength: 10 }),
+    moduleHash: optionalBytes,
+    certifiedData: optionalBytes,
+    createdNs: u64,
+    installedNs: fc.option(u64, { nil: undefined }),
+    metadata: fc.array(
+      fc.record(
+        {
+          name: fc.string(),
+          visibility: fc.constantFrom("public" as const, "private" as const),
+          content: fc.uint8Array(),
+        },
+        plain,
+      ),
+      { maxLength: 4 },
+    ),
+  },
+  plain,
+);
 
 test("statuses of requests round-trip", () => {
   const property = fc.property(status, (value) => {
