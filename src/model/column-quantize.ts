@@ -42,9 +42,9 @@ export function quantizeColumns(
 function gridOf(largest: number, bits: WeightBits): { scale: number; exponent: number } {
   if (largest === 0) return { scale: 128, exponent: EXPONENT_MIN };
   const top = mantissaMax(bits);
-  // floor(log2) of the largest (subnormals aside, which start at the lowest e): the first e is too small.
-  const log = Math.max(bitsFromF32(largest) >>> 23, 1) - 127;
-  let exponent = Math.max(EXPONENT_MIN, log - bits - 9);
+  // By floor(log2) of the largest the first e is surely too small; subnormals start at the lowest.
+  const field = bitsFromF32(largest) >>> 23;
+  let exponent = field === 0 ? EXPONENT_MIN : Math.max(EXPONENT_MIN, field - 127 - bits - 9);
   while (largest > top * 255 * powerOfTwo(exponent)) exponent++;
   let scale = 128;
   while (largest > top * scale * powerOfTwo(exponent)) scale++;
