@@ -1,7 +1,7 @@
 // Hash trees as clients see them (IC interface, "certification"): the five kinds of nodes, their
 // CBOR form, the root hash, and lookup. Owns no mutable state; the node's own tree is label-trie.ts.
 
-import { compareBytes, DecodeError, utf8Bytes } from "gyrotron/base";
+import { compareBytes, concatBytes, DecodeError, utf8Bytes } from "gyrotron/base";
 import type { CborValue } from "gyrotron/crypto";
 import { decodeCbor, domainSeparator, encodeSelfDescribedCbor, sha256 } from "gyrotron/crypto";
 
@@ -31,11 +31,16 @@ const SEPARATOR_FORK = domainSeparator("ic-hashtree-fork");
 const SEPARATOR_LABELED = domainSeparator("ic-hashtree-labeled");
 const SEPARATOR_LEAF = domainSeparator("ic-hashtree-leaf");
 
+const forkBytes = concatBytes(SEPARATOR_FORK, new Uint8Array(2 * HASH_BYTES));
+
 /** Hash of a tree without any node. */
 export const EMPTY_TREE_HASH: Uint8Array = sha256(SEPARATOR_EMPTY);
 
+/** Hash of a fork; most hashes of a block are of forks, hence the one buffer. */
 export function hashFork(left: Uint8Array, right: Uint8Array): Uint8Array {
-  return sha256(SEPARATOR_FORK, left, right);
+  forkBytes.set(left, SEPARATOR_FORK.length);
+  forkBytes.set(right, SEPARATOR_FORK.length + HASH_BYTES);
+  return sha256(forkBytes);
 }
 
 export function hashLabeled(label: Uint8Array, subtree: Uint8Array): Uint8Array {

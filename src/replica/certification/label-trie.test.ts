@@ -9,9 +9,12 @@ import {
   lookup_path as sdkLookup,
 } from "@icp-sdk/core/agent";
 import fc from "fast-check";
-import { compareBytes } from "gyrotron/base";
+import { compareBytes, utf8Bytes } from "gyrotron/base";
 import {
   EMPTY_TREE_HASH,
+  hashFork,
+  hashLabeled,
+  hashLeaf,
   hashOfTree,
   lookupPath,
   lookupSubtree,
@@ -100,6 +103,20 @@ test("two levels follow a model of maps, and old versions stay as they were", ()
     }),
     { seed, numRuns: 200 },
   );
+});
+
+test("the specification's examples have their hashes", () => {
+  const examples: [string[], string][] = [
+    [[], "4e3ed35c4e2d1ee89996483fb6260a64cffb6c47dbab216e7930e82f8190d120"],
+    [["a"], "559d7d7ff266b784cb1b6c53ddd86f05704923d5e4f336458eaa7427d07b2c90"],
+    [["", "a"], "8ecce80e0d789be12d33289a6fc7a4e0e75d4cf1c656718fc28fafbdab9433f8"],
+    [["a", "ab", "b"], "b0b0f1d341f1c9027c982bc4e18870854e2dbddfd005a32a6e1dba1f1c201921"],
+  ];
+  for (const [texts, hash] of examples)
+    equal(treeHash(levelOf(texts.map(utf8Bytes))).toHex(), hash);
+  // The third, by hand: the empty label's bits begin with 0, those of "a" with 1.
+  const entry = (text: string) => hashLabeled(utf8Bytes(text), hashLeaf(utf8Bytes(text)));
+  equal(hashFork(entry(""), entry("a")).toHex(), examples[2]![1]);
 });
 
 test("neighbours are the labels next to an absent one", () => {
