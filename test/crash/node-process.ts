@@ -1,20 +1,52 @@
-// A real node as a child process, for tests that kill it: worker threads, disk and all. Takes numbers
-// of calls over the channel to its parent and reports the certified sums.
-// Arguments: data folder, and the URL of the replica's module.
+// A real node as a child process, for tests that kill it: worker threads, disk and all. Takes
+// envelopes over the channel to its parent and sends the outcomes back. Argument: the data folder.
 
+import process from "node:process";
 import { createNode } from "gyrotron/node";
-import { callNumber, certifiedSum } from "./counter-calls.ts";
+import { requestOf } from "./canister-client.ts";
 
-const [dataDir, replicaModule] = process.argv.slice(2);
-const node = await createNode({ dataDir: dataDir! }, { replicaModule: new URL(replicaModule!) });
-process.send!({ ready: node.status().height.toString() });
+/** From the parent. */
+export type ToNode =
+  | { kind: "call"; number: number; envelope: Uint8Array }
+  | { kind: "query"; number: number; envelope: Uint8Array }
+  | { kind: "close"; number: number };
 
-process.on("message", (n: number) => {
-  void answer(n);
+/** To the parent; errors end the process instead. */
+export type FromNode =
+  { kind: "ready"; height: bigint } | { kind: "answer"; number: number; answer: unknown };
+
+const send = (message: FromNode): void => void process.send!(message);
+const node = await createNode({ dataDir: process.argv[2]! });
+send({ kind: "ready", height: node.status().height });
+
+process.on("message", (message: ToNode) => {
+  void respond(message);
 });
 
-async function answer(n: number): Promise<void> {
-  const call = callNumber(n);
-  const outcome = await node.submitCall(call);
-  process.send!({ n, sum: certifiedSum(outcome, call.content.requestId).toString() });
+async function respond(message: ToNode): Promise<void> {
+  const { number } = message;
+  switch (message.kind) {
+    case "call":
+      send({
+        kind: "answer",
+        number,
+        answer: await node.submitCall(requestOf(asBytes(message.envelope))),
+      });
+      break;
+    case "query":
+      send({
+        kind: "answer",
+        number,
+        answer: await node.query(requestOf(asBytes(message.envelope)).content),
+      });
+      break;
+    case "close":
+      await node.close();
+      send({ kind: "answer", number, answer: undefined });
+      process.disconnect?.();
+  }
+}
+
+function asBytes(bytes: Uint8Array): Uint8Array {
+  return new Uint8Array(bytes);
 }
