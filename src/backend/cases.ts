@@ -6,6 +6,7 @@ import type { BfpRows, OpCall, PackedMatrix, WeightBits } from "gyrotron/tensor"
 import { CaseValues } from "./case-values.ts";
 import { decoderCases, type DecoderCase } from "./decoder-cases.ts";
 
+/** How many cases: `quick` for every run, `full` with larger sizes. */
 export type CaseSet = "quick" | "full";
 
 /** One op call with a stable name. */
@@ -246,7 +247,7 @@ function elementwiseCases(full: boolean): OpCase[] {
   ].map(Math.fround);
   const left = Float32Array.from(edge.flatMap((x) => edge.map(() => x)));
   const right = Float32Array.from(edge.flatMap(() => edge));
-  const length = full ? 4096 : 300;
+  const length = full ? 4095 : 300;
   return (["add", "multiply"] as const).flatMap((op) => [
     make(`${op}/moderate`, (v) => ({
       op,

@@ -15,8 +15,8 @@ import { createReferenceBackend } from "./reference/index.ts";
 
 /** What the suite asks of a test runner. */
 export interface SuiteRunner {
-  test(name: string, body: () => Promise<void>): void;
-  equal(actual: unknown, expected: unknown): void;
+  readonly test: (name: string, body: () => Promise<void>) => void;
+  readonly equal: (actual: unknown, expected: unknown) => void;
 }
 
 /** Declares the suite's tests for backends made by `create`. */

@@ -53,6 +53,7 @@ export type GenerationOutcome =
   | { readonly kind: "non-finite"; readonly failure: NonFinite }
   | { readonly kind: "cancelled" };
 
+/** Where and how a model runs. */
 export interface GeneratorOptions {
   readonly backend: Backend;
   /** Prompt positions a step takes; any number gives the same bits. Default: what the backend likes. */

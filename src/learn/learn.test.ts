@@ -11,7 +11,7 @@ import {
   temperatureScale,
   threefry,
 } from "gyrotron/numerics";
-import { type Backend, type Precision } from "gyrotron/tensor";
+import type { Backend, Precision } from "gyrotron/tensor";
 import {
   createGenerator,
   type GenerationOutcome,

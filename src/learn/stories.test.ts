@@ -6,7 +6,7 @@ import { join } from "node:path";
 import test from "node:test";
 import { createReferenceBackend, createWasmBackend } from "gyrotron/backend";
 import { decodeLlama2c, type ModelSource, prepareModel, Tokenizer } from "gyrotron/model";
-import { type Backend, type Precision } from "gyrotron/tensor";
+import type { Backend, Precision } from "gyrotron/tensor";
 import { createGenerator, type GenerationOutcome, GREEDY } from "./index.ts";
 
 const shared = process.env["GYROTRON_SHARED"] ?? join(import.meta.dirname, "../../../shared");

@@ -28,6 +28,7 @@ export interface ModelSettings {
   readonly endTokens: readonly number[];
 }
 
+/** Settings and tensors. */
 export interface ModelSource extends ModelSettings {
   readonly embedding: Float32Array;
   readonly layers: readonly SourceLayer[];

@@ -17,10 +17,12 @@ export function fixedFromRatio(numerator: bigint, denominator: bigint): Fixed {
   return (numerator << PRECISION) / denominator;
 }
 
+/** The product, truncated. */
 export function multiplyFixed(left: Fixed, right: Fixed): Fixed {
   return (left * right) >> PRECISION;
 }
 
+/** The quotient, truncated. */
 export function divideFixed(left: Fixed, right: Fixed): Fixed {
   return (left << PRECISION) / right;
 }

@@ -1,3 +1,5 @@
+// The executable reference against the host's arithmetic, exact comparisons and published vectors.
+
 import assert from "node:assert/strict";
 import test from "node:test";
 import fc from "fast-check";

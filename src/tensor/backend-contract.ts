@@ -39,6 +39,7 @@ export type OpCall =
     }
   | { op: "silu"; x: Float32Array; columns: number };
 
+/** The name of an op. */
 export type OpName = OpCall["op"];
 
 export const OP_NAMES: readonly OpName[] = [

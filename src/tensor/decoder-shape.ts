@@ -94,7 +94,9 @@ const LAYER_OPS = [
 ] as const;
 const FINAL_OPS = ["final-norm", "final-gain", "logits"] as const;
 
+/** An op of a layer, as errors name it. */
 export type LayerOp = (typeof LAYER_OPS)[number];
+/** An op after the layers, as errors name it. */
 export type FinalOp = (typeof FINAL_OPS)[number];
 
 /** Canonical index of an op within a layer, section 10. */

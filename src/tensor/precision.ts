@@ -17,10 +17,12 @@ export const ATTENTION_BITS = 13;
 /** Width of the grids of norms and of rotary embedding. */
 export const GRID_BITS = 16;
 
+/** Width of the weights. */
 export function weightBitsOf(precision: Precision): WeightBits {
   return precision === "w14a14" ? 14 : 8;
 }
 
+/** Width of the activations that enter a matmul. */
 export function activationBitsOf(precision: Precision): ActivationBits {
   return precision === "w8a8" ? 8 : 14;
 }

@@ -23,10 +23,11 @@ import {
 import type { ReferenceOps } from "./ops.ts";
 
 /** Signals the first op of a position whose result is not finite; never leaves this file. */
-class NotFinite {
+class NotFinite extends Error {
   readonly index: number;
 
   constructor(index: number) {
+    super(`op ${index} is not finite`);
     this.index = index;
   }
 }

@@ -17,7 +17,7 @@ import {
   type StepResult,
   TensorError,
 } from "gyrotron/tensor";
-import { type WasmDevice } from "./device.ts";
+import type { WasmDevice } from "./device.ts";
 import { cacheBytes, type KernelCall, roundUp, STATUS_GOOD } from "./layout.ts";
 import { type DeviceMatrix, matmulWords, placeMatrices } from "./pack.ts";
 import { epsilonWords } from "./single-op.ts";
