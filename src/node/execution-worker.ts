@@ -46,7 +46,7 @@ async function boot(): Promise<StateMachine["booted"]> {
 
 async function loadReplica(): Promise<Replica> {
   const { createNodeReplica } = (await import(start.replicaModule)) as {
-    createNodeReplica: () => Promise<Replica>;
+    createNodeReplica: (replicated: boolean) => Promise<Replica>;
   };
-  return createNodeReplica();
+  return createNodeReplica(true);
 }

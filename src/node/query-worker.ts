@@ -54,7 +54,7 @@ function drainAnnouncements(): void {
 
 async function loadReplica(): Promise<Replica> {
   const { createNodeReplica } = (await import(start.replicaModule)) as {
-    createNodeReplica: () => Promise<Replica>;
+    createNodeReplica: (replicated: boolean) => Promise<Replica>;
   };
-  return createNodeReplica();
+  return createNodeReplica(false);
 }

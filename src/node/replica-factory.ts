@@ -4,10 +4,10 @@ import { gunzipSync } from "node:zlib";
 import { createReplica, type Replica } from "gyrotron/replica";
 import { installNodeCrypto } from "./crypto-provider.ts";
 
-/** A replica for the calling thread. */
-export async function createNodeReplica(): Promise<Replica> {
+/** A replica for the calling thread: the execution thread's, or one that only answers queries. */
+export async function createNodeReplica(replicated: boolean): Promise<Replica> {
   await installNodeCrypto();
-  return createReplica({ gunzip });
+  return createReplica({ gunzip, replicated });
 }
 
 /** @throws on anything that is not gzip or expands to more than `bytesMax` */

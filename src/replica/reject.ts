@@ -29,6 +29,7 @@ export const ErrorCode = {
   nonEmpty: 514,
   methodNotFound: 536,
   wasmModuleNotFound: 537,
+  wasmMemoryLimit: 539,
   compositeInReplicated: 527,
   accessDenied: 542,
   deadlineExpired: 601,
@@ -68,16 +69,7 @@ export function rejectForCanister(response: Reject): Reject {
 
 const DOCS =
   "See documentation: https://internetcomputer.org/docs/current/references/execution-errors";
-const TRAP_ADVICE =
-  "Consider gracefully handling failures from this canister or altering the canister to handle exceptions.";
-
 const ADVICE: Readonly<Record<number, readonly [advice: string, anchor: string]>> = {
-  502: [TRAP_ADVICE, "trapped"],
-  503: [TRAP_ADVICE, "trapped-explicitly"],
-  522: [
-    "Try optimizing this method to consume fewer instructions or split the work across multiple messages.",
-    "instruction-limit-exceeded",
-  ],
   536: [
     "Check that the method being called is exported by the target canister.",
     "method-not-found",
@@ -92,9 +84,12 @@ export function executionReject(canisterId: Uint8Array, errorCode: number, text:
   return reject(errorCode, `Error from Canister ${formatPrincipal(canisterId)}: ${text}${help}`);
 }
 
-/** The reject that a trap becomes. */
+/** The reject that a trap becomes; its text brings its own advice. */
 export function trapReject(canisterId: Uint8Array, trap: Trap): Reject {
-  return executionReject(canisterId, trap.errorCode, trap.message);
+  return reject(
+    trap.errorCode,
+    `Error from Canister ${formatPrincipal(canisterId)}: ${trap.message}`,
+  );
 }
 
 export const canisterNotFound = (id: Uint8Array): Reject =>

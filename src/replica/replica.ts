@@ -10,6 +10,7 @@ import { PriceTable } from "./cycles/prices.ts";
 import { expireCalls } from "./execution/response.ts";
 import { runMessages } from "./execution/round.ts";
 import { nextHeartbeatNs, queueDueTasks } from "./execution/task.ts";
+import { CachedImages } from "./cached-images.ts";
 import type { AuthenticatedSender } from "./http-api/index.ts";
 import { LLM_CANISTER_ID, LLM_SERVICE_TEXT } from "./jobs/llm-interface.ts";
 import { expireJobs, inductNodeMessage } from "./jobs/settle.ts";
@@ -18,21 +19,24 @@ import { settleTasks } from "./messaging/external-tasks.ts";
 import { inductIngress, NODE_MESSAGE_TAG } from "./messaging/induct.ts";
 import { createModuleCache, type Gunzip } from "./module-cache.ts";
 import { precheckCall, runQuery } from "./query.ts";
-import { KEY_PREFIX, parseHeapChunkKey } from "./state/keys.ts";
+import { KEY_PREFIX } from "./state/keys.ts";
 import { ReplicaState } from "./state/replica-state.ts";
 
 /** What a replica is made of; all of it is optional. */
 export interface ReplicaOptions {
   gunzip?: Gunzip;
   runtime?: CanisterRuntime;
+  /** false for a replica that only answers queries: what its executions do to caches is not replicated. */
+  replicated?: boolean;
 }
 
 /** A replica for one thread. */
 export function createReplica(options: ReplicaOptions = {}): Replica {
   const engine: ExecutionEngine = {
-    runtime: options.runtime ?? createCanisterRuntime(),
+    runtime: options.runtime ?? createCanisterRuntime({ replicated: options.replicated ?? true }),
     modules: createModuleCache(options.gunzip === undefined ? {} : { gunzip: options.gunzip }),
   };
+  const images = new CachedImages(engine);
   return {
     genesis: genesisWrites,
     execute: (view, block, authenticated) => executeBlock(engine, view, block, authenticated),
@@ -40,7 +44,7 @@ export function createReplica(options: ReplicaOptions = {}): Replica {
       runQuery(engine, view, timeNs, content, certificate),
     precheck: (view, timeNs, content) => precheckCall(engine, view, timeNs, content),
     wakeup: (view) => wakeupNs(new ReplicaState(view)),
-    refresh: (view, keys) => refreshImages(engine, view, keys),
+    refresh: (view, keys) => images.refresh(view, keys),
   };
 }
 
@@ -120,36 +124,6 @@ function wakeupNs(state: ReplicaState): bigint | undefined {
   return times.length === 0
     ? undefined
     : times.reduce((first, time) => (time < first ? time : first));
-}
-
-/** Brings cached images up to the view after another thread has committed `keys`. */
-function refreshImages(
-  engine: ExecutionEngine,
-  view: StateView,
-  keys: readonly Uint8Array[],
-): void {
-  const state = new ReplicaState(view);
-  const heapType = KEY_PREFIX.heapChunk[0];
-  const chunksByCanister = new Map<string, { id: Uint8Array; indexes: number[] }>();
-  const note = (id: Uint8Array): number[] => {
-    const name = id.toHex();
-    const found = chunksByCanister.get(name) ?? { id, indexes: [] };
-    chunksByCanister.set(name, found);
-    return found.indexes;
-  };
-  for (const key of keys) {
-    if (key[0] === heapType) {
-      const { id, index } = parseHeapChunkKey(key);
-      note(id).push(index);
-    } else if (key[0] === KEY_PREFIX.canister[0]) {
-      note(key.slice(2));
-    }
-  }
-  for (const { id, indexes } of chunksByCanister.values()) {
-    const canister = state.canister(id);
-    if (canister?.code === undefined) engine.runtime.evict(id);
-    else engine.runtime.refresh(id, canister.image, canister.generation, indexes, state.chunks(id));
-  }
 }
 
 const EMPTY_VIEW: StateView = {

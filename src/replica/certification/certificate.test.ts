@@ -11,6 +11,7 @@ import {
   lookupCanisterRangesFallback,
 } from "@icp-sdk/core/agent";
 import { Principal } from "@icp-sdk/core/principal";
+import fc from "fast-check";
 import { DecodeError, encodeUleb128, utf8Bytes } from "gyrotron/base";
 import {
   blsPublicKeyDer,
@@ -268,6 +269,34 @@ test("removing records gives back the old root; a snapshot does not follow chang
     { kind: "request", id },
   ]);
   deepEqual(tree.root(nowNs, stateRoot), again.root(nowNs, stateRoot));
+});
+
+test("damaged certificates are refused or do not verify, and never surprise (fuzz)", () => {
+  const parent = certify(createTree(), [treePath("subnet")]);
+  const delegation = { subnetId, certificate: parent };
+  const good = encodeCertificate(createTree().witness([]), new Uint8Array(48), delegation);
+  let decodedCount = 0;
+  const damage = fc.array(fc.tuple(fc.nat(good.length - 1), fc.nat(255)), {
+    minLength: 1,
+    maxLength: 3,
+  });
+  const property = fc.property(damage, (edits) => {
+    const bytes = good.slice();
+    for (const [at, byte] of edits) bytes[at] = byte;
+    try {
+      hashOfTree(decodeCertificate(bytes).tree);
+      decodedCount++;
+    } catch (error) {
+      if (!(error instanceof DecodeError)) throw error;
+    }
+  });
+  fc.assert(property, { seed: 13, numRuns: 800 });
+  equal(decodedCount > 50, true);
+  const tree: HashTree = [0];
+  const signature = new Uint8Array(48);
+  const broken = { subnetId, certificate: Uint8Array.of(0xa0) };
+  equal(verifyCertificate({ tree, signature, delegation: broken }, rootKey), false);
+  equal(verifyCertificate({ tree, signature }, Uint8Array.of(1)), false);
 });
 
 test("malformed certificates are refused", () => {

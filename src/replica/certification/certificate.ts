@@ -4,6 +4,7 @@
 import { concatBytes, DecodeError } from "gyrotron/base";
 import {
   type CborValue,
+  CryptoError,
   DOMAIN_STATE_ROOT,
   decodeCbor,
   encodeSelfDescribedCbor,
@@ -62,13 +63,21 @@ export function decodeCertificate(bytes: Uint8Array): Certificate {
   };
 }
 
-/** Whether the key (DER), through the delegation if there is one, signed this tree. Ranges and time are the caller's to check. */
+/**
+ * Whether the key (DER), through the delegation if there is one, signed this tree. Ranges and time are
+ * the caller's to check. Malformed keys and delegations make it false.
+ */
 export function verifyCertificate(certificate: Certificate, rootKeyDer: Uint8Array): boolean {
-  const keyDer = signingKey(certificate, rootKeyDer);
-  if (keyDer === undefined) return false;
-  const key = parsePublicKey(keyDer);
-  const message = certificateMessage(hashOfTree(certificate.tree));
-  return key.scheme === "bls12-381" && verifySignature(key, message, certificate.signature);
+  try {
+    const keyDer = signingKey(certificate, rootKeyDer);
+    if (keyDer === undefined) return false;
+    const key = parsePublicKey(keyDer);
+    const message = certificateMessage(hashOfTree(certificate.tree));
+    return key.scheme === "bls12-381" && verifySignature(key, message, certificate.signature);
+  } catch (error) {
+    if (error instanceof DecodeError || error instanceof CryptoError) return false;
+    throw error;
+  }
 }
 
 /** The key that must have signed: the root's, or the one that a valid delegation names. */

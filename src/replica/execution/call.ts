@@ -17,6 +17,7 @@ import type { CallContext, CallOrigin, CanisterRecord, Message } from "../state/
 import { finishStopping, respond, settleContext } from "./call-contexts.ts";
 import {
   applyFinished,
+  discardImage,
   prepayExecution,
   rejectOf,
   responseOf,
@@ -56,11 +57,11 @@ export function executeCall(
   const { result, session } = runCode(context, canister, request);
   settleExecution(context, canister, paid.prepaid, result.instructionsUsed);
   if (result.kind === "trapped") {
-    session.discard();
+    discardImage(canister, session);
     respond(context, callContext, rejectOf(canister, result));
   } else if (found.mode === "replicatedQuery") {
     // A query's changes are dropped, whatever it did.
-    session.discard();
+    discardImage(canister, session);
     canister.version++;
     const response = responseOf(result);
     if (response !== undefined) respond(context, callContext, response);

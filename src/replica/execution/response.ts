@@ -9,7 +9,7 @@ import { countOutstanding } from "../messaging/send.ts";
 import { type Reject, reject, trapReject } from "../reject.ts";
 import type { CallContext, Callback, CanisterRecord, Closure, Message } from "../state/records.ts";
 import { finishStopping, respond, settleContext } from "./call-contexts.ts";
-import { applyFinished, type RunRequest, runCode, settleExecution } from "./run.ts";
+import { applyFinished, discardImage, type RunRequest, runCode, settleExecution } from "./run.ts";
 
 type ResponseMessage = Extract<Message, { kind: "response" }>;
 
@@ -77,7 +77,7 @@ function runCallback(
     const answer = applyFinished(context, canister, request, result, session);
     if (answer !== undefined) respond(context, callContext, answer);
   } else {
-    session.discard();
+    discardImage(canister, session);
     let failure = trapReject(canister.id, result.trap);
     if (callback.onCleanup !== undefined) {
       const cleanup = runCleanup(
@@ -118,7 +118,7 @@ function runCleanup(
   const { result, session } = runCode(context, canister, request);
   const used = result.instructionsUsed;
   if (result.kind === "trapped") {
-    session.discard();
+    discardImage(canister, session);
     return { used, failure: trapReject(canister.id, result.trap) };
   }
   applyFinished(context, canister, request, result, session);

@@ -125,6 +125,11 @@ export function rejectOf(
   return trapReject(canister.id, result.trap);
 }
 
+/** Drops what an execution did to memory. How large the memory has ever been stays known: it cannot shrink. */
+export function discardImage(canister: CanisterRecord, session: ImageSession): void {
+  canister.image = session.discard() ?? canister.image;
+}
+
 /** Writes a session's memory changes to state. */
 export function commitImage(
   context: BlockContext,

@@ -5,7 +5,14 @@ import { UPDATE_INSTRUCTIONS_MAX } from "gyrotron/base";
 import type { BlockContext } from "../block-context.ts";
 import type { CanisterRecord, Message } from "../state/records.ts";
 import { finishStopping, settleContext, systemCallContext } from "./call-contexts.ts";
-import { applyFinished, NO_ARGUMENT, prepayExecution, runCode, settleExecution } from "./run.ts";
+import {
+  applyFinished,
+  discardImage,
+  NO_ARGUMENT,
+  prepayExecution,
+  runCode,
+  settleExecution,
+} from "./run.ts";
 
 const HEARTBEAT_INTERVAL_NS = 1_000_000_000n;
 
@@ -69,7 +76,7 @@ export function executeTask(
   };
   const { result, session } = runCode(context, canister, request);
   settleExecution(context, canister, paid.prepaid, result.instructionsUsed);
-  if (result.kind === "trapped") session.discard();
+  if (result.kind === "trapped") discardImage(canister, session);
   else applyFinished(context, canister, request, result, session);
   settleContext(context, canister, contextNumber, callContext, true);
   finishStopping(context, canister);

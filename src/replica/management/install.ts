@@ -1,7 +1,7 @@
 // Installing, upgrading and uninstalling code. One installation is one atomic unit: hooks of old and
 // new code, memories and records change together or not at all; only the instructions stay charged.
 
-import { formatHex, INSTALL_INSTRUCTIONS_MAX, present } from "gyrotron/base";
+import { formatHex, INSTALL_INSTRUCTIONS_MAX, present, WASM_PAGE_BYTES } from "gyrotron/base";
 import type { IdlPrincipal } from "gyrotron/candid";
 import { type ImageSession, type PreparedModule, WasmError } from "gyrotron/canister";
 import { formatPrincipal } from "gyrotron/crypto";
@@ -10,6 +10,7 @@ import { respond, systemCallContext } from "../execution/call-contexts.ts";
 import { charge, missingFor, refundCharge } from "../cycles/balance.ts";
 import {
   applyChanges,
+  discardImage,
   NO_ARGUMENT,
   type RunRequest,
   runCode,
@@ -186,7 +187,7 @@ class Installation {
       options?.skip_pre_upgrade[0] ?? false,
     );
     if (failure !== undefined) {
-      session.discard();
+      discardImage(canister, session);
       canister.cycles = before.cycles;
       canister.consumed = consumed;
       this.#context.state.setGlobalTimer(canister, before.timer);
@@ -296,6 +297,14 @@ function checkMode(
   mode: GivenMode,
   module: PreparedModule,
 ): Reject | undefined {
+  const memoryBytes = module.memoryPagesMin * BigInt(WASM_PAGE_BYTES);
+  const { wasmMemoryLimit } = canister.settings;
+  if (wasmMemoryLimit !== 0n && memoryBytes > wasmMemoryLimit) {
+    const text =
+      `Canister exceeded its current Wasm memory limit of ${wasmMemoryLimit} bytes. ` +
+      `The peak Wasm memory usage was ${memoryBytes} bytes.`;
+    return executionReject(canister.id, ErrorCode.wasmMemoryLimit, text);
+  }
   if ("install" in mode && canister.code !== undefined) {
     const name = formatPrincipal(canister.id);
     const text = `Canister ${name} cannot be installed because the canister is not empty. Try installing with mode='reinstall' instead.`;
