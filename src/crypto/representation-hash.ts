@@ -32,7 +32,7 @@ export function hashOfMap(
   const entries = map instanceof Map ? [...map] : Object.entries(map);
   const fields: Uint8Array[] = [];
   for (const [key, value] of entries) {
-    if (value !== undefined) fields.push(concatBytes(sha256(utf8Bytes(key)), hashOfValue(value)));
+    if (value !== undefined) fields.push(concatBytes(hashOfKey(key), hashOfValue(value)));
   }
   fields.sort(compareBytes);
   return sha256(...fields);
@@ -46,6 +46,19 @@ export function hashOfValue(value: HashableValue): Uint8Array {
     return sha256(value >= 0n ? encodeUleb128(value) : encodeSleb128(value));
   if (isList(value)) return sha256(...value.map(hashOfValue));
   return hashOfMap(value);
+}
+
+/** Hashes of the first keys that this thread met: the interface has some thirty. */
+const keyHashes = new Map<string, Uint8Array>();
+const KEY_HASHES_MAX = 64;
+const KEY_LENGTH_MAX = 32;
+
+function hashOfKey(key: string): Uint8Array {
+  const known = keyHashes.get(key);
+  if (known !== undefined) return known;
+  const hash = sha256(utf8Bytes(key));
+  if (keyHashes.size < KEY_HASHES_MAX && key.length <= KEY_LENGTH_MAX) keyHashes.set(key, hash);
+  return hash;
 }
 
 function isList(value: object): value is readonly HashableValue[] {
