@@ -20,8 +20,8 @@ export interface SamplingParameters {
   topK: number;
   /** In 1/65536; 65536: no limit. */
   topP: number;
-  /** 32 bytes. */
-  seed: Uint8Array;
+  /** u64. */
+  seed: bigint;
 }
 
 /** A language model's job: everything that its result depends on. */
@@ -48,7 +48,7 @@ export const jobCodec: Codec<Job> = record<{ [K in keyof Job]: Job[K] }>({
     temperature: u32,
     topK: u32,
     topP: u32,
-    seed: fixedBytes(32),
+    seed: u64,
   }),
 });
 

@@ -4,14 +4,13 @@
 import { decodeWith } from "gyrotron/base";
 import { encodeCandid, IDL } from "gyrotron/candid";
 import { ed25519PublicKeyDer, sha256, signEd25519 } from "gyrotron/crypto";
-import { encodeJobResult, type JobResult, jobResultHash } from "gyrotron/job";
+import { encodeJobResult, type JobResult, jobResultHash, type ModelRecord } from "gyrotron/job";
 import {
   createReplica,
   encodeResultMessage,
   encodeSignedStatement,
   KEY_PREFIX,
   LLM_CANISTER_ID,
-  type ModelRecord,
   type NodeStatement,
   type PendingJob,
   pendingJobCodec,

@@ -22,6 +22,7 @@ import {
   receiptCodec,
   receiptHash,
   verifyLeaf,
+  macsOf,
 } from "gyrotron/job";
 import {
   encodeResultMessage,
@@ -29,7 +30,6 @@ import {
   type IngressStatus,
   jobNumberOfKey,
   KEY_PREFIX,
-  macsOf,
   type NodeStatement,
   receiptsKey,
 } from "gyrotron/replica";

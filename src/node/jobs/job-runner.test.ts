@@ -6,8 +6,8 @@ import { suite, test } from "node:test";
 import { setImmediate as turn } from "node:timers/promises";
 import { utf8Bytes } from "gyrotron/base";
 import { ed25519PublicKeyDer, sha256, signEd25519 } from "gyrotron/crypto";
-import { jobResultHash } from "gyrotron/job";
-import type { ModelRecord, PendingJob } from "gyrotron/replica";
+import { jobResultHash, type ModelRecord } from "gyrotron/job";
+import type { PendingJob } from "gyrotron/replica";
 import { JobRunner, type JobRunnerHost } from "./job-runner.ts";
 
 const SEED = new Uint8Array(32).fill(7);
@@ -32,7 +32,7 @@ function pending(
       modelHash,
       messages: [{ role: "user", content: `job ${number}` }],
       outputTokensMax: 5,
-      sampling: { temperature: 0, topK: 0, topP: 65_536, seed: new Uint8Array(32) },
+      sampling: { temperature: 0, topK: 0, topP: 65_536, seed: 1n },
     },
     origin: { kind: "canister", canisterId: Uint8Array.of(caller), callback: 0n },
     interface: "v0_chat",

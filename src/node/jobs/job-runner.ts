@@ -4,11 +4,10 @@
 
 import { equalBytes } from "gyrotron/base";
 import { sha256 } from "gyrotron/crypto";
-import { type Job, jobResultHash } from "gyrotron/job";
+import { type Job, jobResultHash, type ModelRecord } from "gyrotron/job";
 import {
   encodeResultMessage,
   encodeSignedStatement,
-  type ModelRecord,
   type NodeStatement,
   type PendingJob,
 } from "gyrotron/replica";

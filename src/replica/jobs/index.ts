@@ -1,5 +1,4 @@
 // GPU jobs in the state machine: what the node needs of them. Jobs as bytes are gyrotron/job.
 export { LLM_CANISTER_ID } from "./llm-interface.ts";
-export { macsOf, type ModelRecord } from "./model-record.ts";
 export { encodeResultMessage, encodeSignedStatement, type NodeStatement } from "./node-message.ts";
 export { jobNumberOfKey, type PendingJob, pendingJobCodec } from "./pending-job.ts";

@@ -1,7 +1,7 @@
 // The LLM canister: part of the state machine, with the interface canisters know. A call becomes a
 // job: checked, quoted, paid for in advance, and answered when the nodes agree on its result.
 
-import { DecodeError, utf8Bytes } from "gyrotron/base";
+import { DecodeError, readU64BigEndian, u64BigEndian, utf8Bytes } from "gyrotron/base";
 import { decodeCandid } from "gyrotron/candid";
 import { sha256 } from "gyrotron/crypto";
 import type { BlockContext } from "../block-context.ts";
@@ -21,8 +21,9 @@ import {
   V1_REQUEST,
   type V1Request,
 } from "./llm-interface.ts";
-import { promptTokensMax, quoteMaximum } from "./model-record.ts";
-import { JobState, jobNumberBytes, type PendingJob } from "./pending-job.ts";
+import { promptTokensMax } from "gyrotron/job";
+import { quoteMaximum } from "./quote.ts";
+import { JobState, type PendingJob } from "./pending-job.ts";
 
 /** Jobs that may wait in all, and from one canister: the rest of the queue stays open to others. */
 export const PENDING_JOBS_MAX = 1000;
@@ -210,6 +211,6 @@ function userRequest(context: BlockContext, message: Request): Uint8Array | unde
 
 /** The seed is fixed by the block that records the job: nobody can choose it. */
 function samplingOf(context: BlockContext, number: bigint): SamplingParameters {
-  const seed = sha256(SEED_DOMAIN, context.randomness, jobNumberBytes(number));
-  return { temperature: TEMPERATURE, topK: 0, topP: TOP_P, seed };
+  const hash = sha256(SEED_DOMAIN, context.randomness, u64BigEndian(number));
+  return { temperature: TEMPERATURE, topK: 0, topP: TOP_P, seed: readU64BigEndian(hash) };
 }

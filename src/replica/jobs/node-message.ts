@@ -5,7 +5,7 @@ import { type Codec, codec, concatBytes, DecodeError, decodeWith, encodeWith } f
 import { CryptoError, domainSeparator, parsePublicKey, verifySignature } from "gyrotron/crypto";
 import { NODE_MESSAGE_TAG } from "../messaging/induct.ts";
 import { JOB_RESULT_BYTES_MAX } from "gyrotron/job";
-import { type ModelRecord, modelRecordCodec } from "./model-record.ts";
+import { type ModelRecord, modelRecordCodec } from "gyrotron/job";
 
 const { bytes, fixedBytes, record, u64, variant } = codec;
 

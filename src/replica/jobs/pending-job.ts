@@ -1,12 +1,12 @@
 // The record of a job from its recording to its settling, and the models that jobs may name, in state.
 
-import { type Codec, codec, u64BigEndian } from "gyrotron/base";
+import { type Codec, codec } from "gyrotron/base";
 import * as keys from "../state/keys.ts";
 import { rawBytes } from "../state/overlay.ts";
 import { type CallOrigin, originCodec } from "../state/records.ts";
 import type { ReplicaState } from "../state/replica-state.ts";
 import { type Job, jobCodec } from "gyrotron/job";
-import { type ModelRecord, modelRecordCodec } from "./model-record.ts";
+import { type ModelRecord, modelRecordCodec } from "gyrotron/job";
 
 const { fixedBytes, list, oneOf, option, record, u32, u64, u128 } = codec;
 
@@ -134,5 +134,3 @@ export class JobState {
 
 /** The number in a job's key. */
 export const jobNumberOfKey = (key: Uint8Array): bigint => BigInt(`0x${key.slice(1).toHex()}`);
-/** Bytes that number a job for hashing. */
-export const jobNumberBytes = (number: bigint): Uint8Array => u64BigEndian(number);

@@ -22,7 +22,8 @@ import {
   receiptHash,
 } from "gyrotron/job";
 import { LLM_CANISTER_ID, V1_RESPONSE } from "./llm-interface.ts";
-import { jobPrice, type ModelRecord } from "./model-record.ts";
+import type { ModelRecord } from "gyrotron/job";
+import { jobPrice } from "./quote.ts";
 import { appendLeaf, mountainRangeCodec, rangeRoot } from "gyrotron/job";
 import { decodeNodeMessage, type NodeStatement } from "./node-message.ts";
 import { JobState, type PendingJob } from "./pending-job.ts";

@@ -1,9 +1,8 @@
-// What the network knows of a model: its name, identity and what its work costs. A quote is
-// {maximum, formula}: both are computed from counts alone, before the run and after it.
+// What the network knows of a model: its name, identity and what its work costs, all from shapes and
+// counts, so that a price is known before a run and recomputed after it. Owns no prices.
 
 import { type Codec, codec } from "gyrotron/base";
-import type { PriceTable } from "../cycles/prices.ts";
-import type { ChatMessage } from "gyrotron/job";
+import type { ChatMessage } from "./job.ts";
 
 const { fixedBytes, record, text, u32, u64 } = codec;
 
@@ -46,24 +45,4 @@ export function promptTokensMax(
 export function macsOf(model: ModelRecord, promptTokens: number, outputTokens: number): bigint {
   const tokens = BigInt(promptTokens + outputTokens);
   return model.macsPerToken * tokens + (model.macsPerPosition * tokens * (tokens + 1n)) / 2n;
-}
-
-/** The formula of a quote: what a job costs that evaluated and generated so many tokens. */
-export function jobPrice(
-  prices: PriceTable,
-  model: ModelRecord,
-  promptTokens: number,
-  outputTokens: number,
-): bigint {
-  return prices.gpuJob(macsOf(model, promptTokens, outputTokens));
-}
-
-/** The most that a job can cost: reserved before it runs. */
-export function quoteMaximum(
-  prices: PriceTable,
-  model: ModelRecord,
-  promptMax: number,
-  outputMax: number,
-): bigint {
-  return jobPrice(prices, model, promptMax, Math.min(outputMax, model.contextTokensMax));
 }
