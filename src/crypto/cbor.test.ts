@@ -74,6 +74,13 @@ test("depth and size have limits", () => {
   equal(Array.isArray(decodeCbor(nested(500), { depthMax: 512 })), true);
 });
 
+test("the number of items has a limit", () => {
+  const arrays = (count: number): Uint8Array => hex(`9f${"80".repeat(count)}ff`);
+  deepEqual(decodeCbor(arrays(3), { itemsMax: 5 }), [[], [], []]);
+  throws(() => decodeCbor(arrays(3), { itemsMax: 4 }), /too many items/);
+  throws(() => decodeCbor(arrays(4_000_000)), /too many items/);
+});
+
 test("accepts what clients send", () => {
   deepEqual(decodeCbor(hex("d9d9f7a16161820102")), new Map([["a", [1n, 2n]]]));
   deepEqual(

@@ -28,11 +28,15 @@ export interface CborLimits {
   depthMax?: number;
   /** Longest input in bytes; the caller's transport usually has its own limit already. */
   bytesMax?: number;
+  /** How many items (also keys and tags) there may be: empty arrays cost far more than their byte. */
+  itemsMax?: number;
 }
 
 /** Nesting that requests and replies need is below 8; hash trees are decoded with their own limit. */
 export const CBOR_DEPTH_MAX = 32;
 const CBOR_BYTES_MAX = 16 * 1024 * 1024;
+/** The largest legal request reads 1000 paths of 127 labels. */
+const CBOR_ITEMS_MAX = 200_000;
 const SELF_DESCRIBED = Uint8Array.of(0xd9, 0xd9, 0xf7);
 const SELF_DESCRIBED_TAG = 55_799;
 /** A bignum tag may carry leading zeros; more than this is refused before it is read as a number. */
@@ -50,10 +54,14 @@ export function encodeSelfDescribedCbor(value: CborInput): Uint8Array {
 
 /** The one value that `bytes` hold, tagged as self-describing or not. @throws DecodeError `cbor/decode` */
 export function decodeCbor(bytes: Uint8Array, limits: CborLimits = {}): CborValue {
-  const { depthMax = CBOR_DEPTH_MAX, bytesMax = CBOR_BYTES_MAX } = limits;
+  const {
+    depthMax = CBOR_DEPTH_MAX,
+    bytesMax = CBOR_BYTES_MAX,
+    itemsMax = CBOR_ITEMS_MAX,
+  } = limits;
   assert(depthMax <= 600, "deeper nesting could exhaust the stack");
   if (bytes.length > bytesMax) throw decodeError(`more than ${bytesMax} bytes`, 0);
-  const reader = new CborReader(bytes, depthMax);
+  const reader = new CborReader(bytes, depthMax, itemsMax);
   const value = reader.document();
   if (!reader.done()) throw decodeError("trailing bytes", reader.offset());
   return value;
@@ -64,8 +72,9 @@ class CborReader {
   readonly #bytes: Uint8Array;
   readonly #tokens: Tokenizer;
   readonly #depthMax: number;
+  #itemsLeft: number;
 
-  constructor(bytes: Uint8Array, depthMax: number) {
+  constructor(bytes: Uint8Array, depthMax: number, itemsMax: number) {
     this.#bytes = bytes;
     this.#tokens = new Tokenizer(bytes, {
       allowIndefinite: true,
@@ -73,6 +82,7 @@ class CborReader {
       allowBigInt: true,
     });
     this.#depthMax = depthMax;
+    this.#itemsLeft = itemsMax;
   }
 
   done(): boolean {
@@ -92,6 +102,8 @@ class CborReader {
   #next(): Token {
     const offset = this.offset();
     if (this.done()) throw decodeError("input ends early", offset);
+    if (this.#itemsLeft === 0) throw decodeError("too many items", offset);
+    this.#itemsLeft--;
     try {
       return this.#tokens.next();
     } catch (cause) {

@@ -73,14 +73,23 @@ export function validateEnvelope<C extends RequestContent>(
   envelope: Envelope<C>,
   options: ValidationOptions,
 ): ValidRequest<C> | Refusal {
-  const { content, requestId } = envelope;
+  const { content } = envelope;
   const early =
     urlRefusal(content, options) ?? sizeRefusal(envelope) ?? expiryRefusal(content, options.nowNs);
   if (early !== undefined) return early;
   const authenticated = options.authenticated ?? authenticateSender(envelope);
   if (!authenticated.ok) return authenticated;
   const late = delegationRefusal(content, authenticated, options.nowNs);
-  return late ?? { ok: true, requestId, content, sender: authenticated.sender, authenticated };
+  if (late !== undefined) return late;
+  return {
+    ok: true,
+    content,
+    sender: authenticated.sender,
+    authenticated,
+    get requestId() {
+      return envelope.requestId;
+    },
+  };
 }
 
 /** Checks sender, signature and delegation chain: the part that depends on the envelope's bytes alone. */

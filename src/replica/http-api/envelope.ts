@@ -23,7 +23,7 @@ import { refuse } from "./refusal.ts";
 export interface Envelope<C extends RequestContent = RequestContent> {
   readonly ok: true;
   readonly content: C;
-  /** Hash of the content: the request's identity. */
+  /** Hash of the content: the request's identity. Computed when first asked for: long paths make it dear. */
   readonly requestId: Uint8Array;
   /** Absent for anonymous senders. */
   readonly authentication: SenderAuthentication | undefined;
@@ -45,8 +45,8 @@ export interface SignedDelegation {
   /** Canisters it is limited to; undefined: all. */
   targets: Uint8Array[] | undefined;
   permissions: string | undefined;
-  /** Hash of the delegation's map, which the signature covers. */
-  hash: Uint8Array;
+  /** Hash of the delegation's map, which the signature covers; computed when first asked for. */
+  readonly hash: Uint8Array;
   signature: Uint8Array;
 }
 
@@ -81,12 +81,15 @@ function envelopeFromCbor(value: CborValue, kind: RequestKind, encodedBytes: num
   const contentMap = withoutNulls(mapField(value, "content"));
   const content = contentFromCbor(contentMap, kind);
   const authentication = authenticationFrom(withoutNulls(value));
+  let requestId: Uint8Array | undefined;
   return {
     ok: true,
     content,
-    requestId: hashOfMap(hashable(contentMap)),
     authentication,
     encodedBytes,
+    get requestId() {
+      return (requestId ??= hashOfMap(hashable(contentMap)));
+    },
   };
 }
 
@@ -116,13 +119,16 @@ function signedDelegation(value: CborValue): SignedDelegation {
   const targets = map.has("targets")
     ? arrayField(map, "targets").map((target) => principalOf(target, "delegation target"))
     : undefined;
+  let hash: Uint8Array | undefined;
   return {
     publicKeyDer: bytesField(map, "pubkey"),
     expirationNs: u64Field(map, "expiration"),
     targets,
     permissions: map.has("permissions") ? textField(map, "permissions") : undefined,
-    hash: hashOfMap(hashable(map)),
     signature: bytesField(value, "signature"),
+    get hash() {
+      return (hash ??= hashOfMap(hashable(map)));
+    },
   };
 }
 
