@@ -36,6 +36,7 @@ export function sampleToken(
 ): number {
   assert(logits.length >= 1, "no logits");
   if (parameters.temperature === 0) return argmax(logits);
+  assert(logits.length <= INDICES, "vocabulary too large");
   const weights = sampleWeights(logits, parameters.temperature);
   const kept = keepCandidates(weights, parameters);
   let total = 0;
@@ -62,17 +63,24 @@ function sampleWeights(logits: Float32Array, temperature: number): Float64Array 
   for (const x of logits) largest = Math.max(largest, Math.abs(x));
   const exponent = gridExponent(largest);
   const up = powerOfTwo(-exponent);
-  const mantissas = Float64Array.from(logits, (x) => x * up + ROUNDER - ROUNDER);
+  const weights = new Float64Array(logits.length);
   let top = -Infinity;
-  for (const m of mantissas) top = Math.max(top, m);
+  for (let i = 0; i < weights.length; i++) {
+    weights[i] = logits[i]! * up + ROUNDER - ROUNDER;
+    if (weights[i]! > top) top = weights[i]!;
+  }
   const scale = temperatureScale(temperature);
-  const factor = powerOfTwo(scale.exponent + exponent + 16);
-  return mantissas.map((m) => {
-    const z = Math.floor((m - top) * scale.mantissa * factor);
-    const n = Math.floor(z / 65536);
-    return n < -31 ? 0 : Math.floor(exp2Fraction(z - n * 65536) * 65536 * powerOfTwo(n));
-  });
+  const factor = scale.mantissa * powerOfTwo(scale.exponent + exponent + 16);
+  for (let i = 0; i < weights.length; i++) {
+    const z = Math.floor((weights[i]! - top) * factor);
+    const k = -Math.floor(z / 65536);
+    weights[i] = k > 31 ? 0 : Math.floor(exp2Fraction(z + k * 65536) * SHRINK[k]!);
+  }
+  return weights;
 }
+
+/** `2^(16 - k)` for k in 0..31. */
+const SHRINK: Float64Array = Float64Array.from({ length: 32 }, (_, k) => powerOfTwo(16 - k));
 
 /** The exponent of quantize(x, 24) by the bits of the largest magnitude, section 2. */
 function gridExponent(largest: number): number {
@@ -93,20 +101,34 @@ export function exp2Fraction(f: number): number {
 }
 
 /** Indices with a weight that survive top-k and top-p, rising. */
-function keepCandidates(weights: Float64Array, { topK, topP }: SamplingParameters): number[] {
-  const all: number[] = [];
-  weights.forEach((w, i) => {
-    if (w > 0) all.push(i);
-  });
-  if (topP === 65536 && (topK === 0 || topK >= all.length)) return all;
-  all.sort((a, b) => weights[b]! - weights[a]! || a - b);
-  const first = topK === 0 ? all : all.slice(0, topK);
-  let total = 0;
-  for (const i of first) total += weights[i]!;
-  // Up to 2^52 * 2^16: compared as integers beyond 2^53.
-  const needed = BigInt(topP) * BigInt(total);
-  let sum = 0;
+function keepCandidates(weights: Float64Array, { topK, topP }: SamplingParameters): Uint32Array {
+  // Weight and index in one binary64 integer below 2^52, so that numbers sort as (weight, -index) do.
+  const keys = new Float64Array(weights.length);
   let count = 0;
-  while (65536n * BigInt(sum) < needed) sum += weights[first[count++]!]!;
-  return first.slice(0, count).sort((a, b) => a - b);
+  for (let i = 0; i < weights.length; i++) {
+    if (weights[i]! > 0) keys[count++] = weights[i]! * INDICES + (INDICES - 1 - i);
+  }
+  const isAll = topP === 65536 && (topK === 0 || topK >= count);
+  const present = keys.subarray(0, count);
+  const kept = isAll ? present : keepBest(present.sort(), { topK, topP });
+  return Uint32Array.from(kept, (key) => INDICES - 1 - (key % INDICES)).sort();
+}
+
+/** Indices are below this. */
+const INDICES = 1048576;
+
+/** The last keys of a rising list: `topK` at most, then as few as have the share `topP`. */
+function keepBest(
+  keys: Float64Array,
+  { topK, topP }: { topK: number; topP: number },
+): Float64Array {
+  const first = topK === 0 ? keys : keys.subarray(Math.max(0, keys.length - topK));
+  let total = 0;
+  for (const key of first) total += Math.floor(key / INDICES);
+  // The least sum s with 65536 s >= topP * total; the product may pass 2^53.
+  const needed = Number((BigInt(topP) * BigInt(total) + 65535n) >> 16n);
+  let sum = 0;
+  let start = first.length;
+  while (sum < needed) sum += Math.floor(first[--start]! / INDICES);
+  return first.subarray(start);
 }

@@ -51,7 +51,8 @@ export class WasmDevice {
     this.#run = instance.exports["run"] as (control: number, thread: number) => void;
     const helpers: Helper[] = [];
     for (let thread = 1; thread < options.threads; thread++) {
-      helpers.push(startHelper({ module, memory, control: CONTROL_ADDRESS, thread }));
+      const job = this.control("job");
+      helpers.push(startHelper({ module, memory, control: CONTROL_ADDRESS, job, thread }));
     }
     this.#helpers = helpers;
     this.setWord(this.control("exp2"), this.place(EXP2_TABLE));

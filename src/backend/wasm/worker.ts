@@ -1,7 +1,6 @@
 // Entry of a helper thread: instantiate the kernels over the shared memory, then run each job's share.
 
-import { CONTROL } from "./layout.ts";
-import { type HelperStart, nodeThreads } from "./threads.ts";
+import { type HelperStart, nodeThreads } from "./host-threads.ts";
 
 interface WebScope {
   onmessage: ((event: { data: HelperStart }) => void) | null;
@@ -22,7 +21,7 @@ function serve(start: HelperStart, ready: () => void): void {
   const instance = new WebAssembly.Instance(module, { env: { memory } });
   const run = instance.exports["run"] as (control: number, thread: number) => void;
   const words = new Int32Array(memory.buffer);
-  const job = (control + CONTROL.job) / 4;
+  const job = start.job / 4;
   let seen = Atomics.load(words, job);
   ready();
   for (;;) {
