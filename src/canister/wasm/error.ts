@@ -12,7 +12,8 @@ export type WasmErrorInfo =
   | { code: "canister/wasm-exports"; what: string }
   | { code: "canister/wasm-signature"; what: string }
   | { code: "canister/wasm-custom-section"; what: string }
-  | { code: "canister/wasm-rejected"; what: string };
+  | { code: "canister/wasm-rejected"; what: string }
+  | { code: "canister/wasm-too-complex" };
 
 /** A module that cannot be installed; `message` follows "Canister's Wasm module is not valid: ". */
 export class WasmError extends GyrotronError<WasmErrorInfo> {
@@ -38,6 +39,8 @@ function describe(info: WasmErrorInfo): string {
       return `Wasm module has an invalid function signature. ${info.what}`;
     case "canister/wasm-custom-section":
       return `Wasm module has an invalid custom section. ${info.what}`;
+    case "canister/wasm-too-complex":
+      return "Wasm module exceeds the limits of the execution engine after instrumentation.";
     case "canister/wasm-limit":
     case "canister/wasm-rejected":
       return info.what;

@@ -2,7 +2,7 @@
 // are written (often a loop) to where their bits can be seen. Such a local is written by arithmetic
 // of one shape and by plain constants only, and is no parameter: a NaN that was merely moved into a
 // local must keep its bits.
-import { type Body, Flag } from "./decode-body.ts";
+import { type Body, Flag } from "./body.ts";
 import type { ValueType } from "./module.ts";
 import { MAKES_SHAPE, Op, Shape } from "./opcodes.ts";
 

@@ -1,6 +1,7 @@
 // Small functions of one straight line: their callers charge for them, so that such a call needs no
 // bookkeeping at all. Only functions that nothing but direct calls can reach.
-import { Body, decodeBody } from "./decode-body.ts";
+import { Body } from "./body.ts";
+import { decodeBody } from "./decode-body.ts";
 import { LEAF_BYTES_FREE, stackBytesOf } from "./instrument-body.ts";
 import { addressTypeOf, type ConstantValue, type WasmModule } from "./module.ts";
 import { Op, WEIGHT_32, WEIGHT_64 } from "./opcodes.ts";

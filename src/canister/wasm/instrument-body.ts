@@ -1,8 +1,7 @@
 // Second pass over a function body: writes it again with gas and stack accounting, write barriers
 // and canonical NaNs. Spec: docs/spec/06-canister-runtime.md section 3.
 import { present } from "gyrotron/base";
-import type { Body } from "./decode-body.ts";
-import { Flag } from "./decode-body.ts";
+import { type Body, Flag } from "./body.ts";
 import { FunctionEmitter, type Runtime } from "./function-emitter.ts";
 import {
   type FunctionType,

@@ -2,7 +2,8 @@
 // save and restore globals, call back through the table and guard stores.
 // Spec: docs/spec/06-canister-runtime.md sections 2 and 3.
 import { writeConstant } from "./constant.ts";
-import { Body, decodeBody } from "./decode-body.ts";
+import { Body } from "./body.ts";
+import { decodeBody } from "./decode-body.ts";
 import { FunctionEmitter, type Runtime } from "./function-emitter.ts";
 import { type BodyContext, type InstrumentedBody, instrumentBody } from "./instrument-body.ts";
 import {

@@ -69,10 +69,7 @@ export function prepareModule(uploaded: Uint8Array, options: PrepareOptions = {}
   }
   const { code, instructionCount, mutatesInstance } = instrumentModule(module);
   if (!WebAssembly.validate(code)) {
-    throw new WasmError({
-      code: "canister/wasm-limit",
-      what: "Wasm module exceeds the limits of the execution engine after instrumentation.",
-    });
+    throw new WasmError({ code: "canister/wasm-too-complex" });
   }
   const memory = module.memories[0];
   return {

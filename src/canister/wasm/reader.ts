@@ -45,8 +45,18 @@ export class WasmReader {
     throw this.malformed("integer too large", start);
   }
 
+  /** Unsigned LEB128 of 64 bits, clamped to a maximum below 2^53. */
+  u64AtMost(max: number): number {
+    const byte = this.bytes[this.offset];
+    if (byte !== undefined && byte < 0x80 && this.offset < this.end) return this.u8();
+    const value = this.u64();
+    return value > BigInt(max) ? max : Number(value);
+  }
+
   /** Signed LEB128 of 32 bits. */
   s32(): number {
+    const byte = this.bytes[this.offset];
+    if (byte !== undefined && byte < 0x80 && this.offset < this.end) return (this.u8() << 25) >> 25;
     return Number(this.#signed(32));
   }
 
