@@ -1,6 +1,7 @@
 // The execution thread: the one place that changes the state. Opens the store, boots the replica on
 // it, then executes and commits block after block as the main thread sends them.
 
+import { flushCompileCache } from "node:module";
 import { parentPort, workerData } from "node:worker_threads";
 import { assert, present } from "gyrotron/base";
 import type { Replica } from "gyrotron/replica";
@@ -38,9 +39,11 @@ serve<ExecutorRequest>(present(parentPort, "this file is a worker"), async (requ
 async function boot(): Promise<StateMachine["booted"]> {
   assert(machine === undefined, "a worker boots once");
   store = openLmdbStore(start.statePath);
-  machine = bootStateMachine(await replicaLoading, store, start.genesis, (height, keys) => {
+  const announce = (height: bigint, keys: Uint8Array[]): void => {
     start.announcements.postMessage({ height, keys } satisfies AnnouncedKeys);
-  });
+  };
+  const { genesis, statePath } = start;
+  machine = bootStateMachine(await replicaLoading, store, genesis, announce, statePath);
   return machine.booted;
 }
 
@@ -48,5 +51,8 @@ async function loadReplica(): Promise<Replica> {
   const { createNodeReplica } = (await import(start.replicaModule)) as {
     createNodeReplica: (replicated: boolean) => Promise<Replica>;
   };
-  return createNodeReplica(true);
+  const replica = await createNodeReplica(true);
+  // A node may be killed; what it compiled should serve the next start all the same.
+  flushCompileCache();
+  return replica;
 }

@@ -2,6 +2,7 @@
 // HTTP, the CLI and the demo.
 
 import { randomBytes } from "node:crypto";
+import { flushCompileCache } from "node:module";
 import { equalBytes } from "gyrotron/base";
 import type { Genesis } from "gyrotron/consensus";
 import { installNodeCrypto } from "./crypto-provider.ts";
@@ -66,6 +67,7 @@ async function startOn(
     throw new NodeError({ code: "node/keys", path: folder.keysPath, reason });
   }
   if (!folder.hasFormat) folder.writeFormat();
+  flushCompileCache();
   const { accelerator } = options;
   return startNodeCore({
     keys,

@@ -1,6 +1,7 @@
 // The query thread: answers queries and pre-checks on its own snapshot of the store and with its own
 // replica, which follows the executor's commits by the keys that it announces.
 
+import { flushCompileCache } from "node:module";
 import { parentPort, receiveMessageOnPort, workerData } from "node:worker_threads";
 import { assert, present } from "gyrotron/base";
 import type { Replica } from "gyrotron/replica";
@@ -56,5 +57,8 @@ async function loadReplica(): Promise<Replica> {
   const { createNodeReplica } = (await import(start.replicaModule)) as {
     createNodeReplica: (replicated: boolean) => Promise<Replica>;
   };
-  return createNodeReplica(false);
+  const replica = await createNodeReplica(false);
+  // A node may be killed; what it compiled should serve the next start all the same.
+  flushCompileCache();
+  return replica;
 }

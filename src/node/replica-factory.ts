@@ -1,12 +1,15 @@
 // How each worker of this node makes its replica: with the machine's crypto and decompression.
 
 import { gunzipSync } from "node:zlib";
+import { setCryptoProvider } from "gyrotron/crypto";
 import { createReplica, type Replica } from "gyrotron/replica";
-import { installNodeCrypto } from "./crypto-provider.ts";
+import { opensslPrimitives } from "./crypto-provider.ts";
 
 /** A replica for the calling thread: the execution thread's, or one that only answers queries. */
 export async function createNodeReplica(replicated: boolean): Promise<Replica> {
-  await installNodeCrypto();
+  // Without mcl, which costs a start 0.2 s in each thread: workers meet BLS only in canister signatures,
+  // and those of calls have been checked in the main thread.
+  setCryptoProvider(opensslPrimitives);
   return createReplica({ gunzip, replicated });
 }
 

@@ -65,15 +65,16 @@ export interface StateMachine {
   execute(block: Block, authenticated?: Authentications): CommittedBlock;
 }
 
-/** Boots on what the store holds, or makes `genesis` there. @throws StoreError `store/damaged` if the state is not what its root says */
+/** Boots on what the store (kept in `path`) holds, or makes `genesis` there. @throws StoreError `store/damaged` if the state is not what its root says */
 export function bootStateMachine(
   replica: Replica,
   store: Store,
   genesis: Genesis | undefined,
   announce: Announcement = () => {},
+  path = "memory",
 ): StateMachine {
-  const { trie, repairs } = openTrie(store);
-  const machine = new Machine(replica, store, trie, repairs, announce);
+  const { trie, repairs } = openTrie(store, path);
+  const machine = new Machine(replica, store, trie, repairs, announce, path);
   if (store.header() === undefined) machine.makeGenesis(genesis);
   return machine;
 }
@@ -88,6 +89,7 @@ class Machine implements StateMachine {
   readonly #store: Store;
   readonly #trie: StateTrie;
   readonly #announce: Announcement;
+  readonly #path: string;
   #repairs: StateWrite[];
 
   constructor(
@@ -96,12 +98,14 @@ class Machine implements StateMachine {
     trie: StateTrie,
     repairs: StateWrite[],
     announce: Announcement,
+    path: string,
   ) {
     this.#replica = replica;
     this.#store = store;
     this.#trie = trie;
     this.#repairs = repairs;
     this.#announce = announce;
+    this.#path = path;
   }
 
   get booted(): Booted {
@@ -109,7 +113,7 @@ class Machine implements StateMachine {
     const header = this.#store.header();
     const genesisBytes = this.#store.block(0n);
     if (header === undefined || genesisBytes === undefined)
-      throw damaged("there is no genesis record");
+      throw damaged(this.#path, "there is no genesis record");
     const { config } = decodeGenesis(genesisBytes);
     const publicEntries = CERTIFIED_PREFIXES.flatMap((prefix) => [...view.range(prefix)]);
     const pendingJobs = [...view.range(KEY_PREFIX.job)].map(([, value]) =>
@@ -119,7 +123,7 @@ class Machine implements StateMachine {
   }
 
   makeGenesis(genesis: Genesis | undefined): void {
-    if (genesis === undefined) throw damaged("the state is empty");
+    if (genesis === undefined) throw damaged(this.#path, "the state is empty");
     const writes = this.#replica.genesis(genesis.config, genesis.timeNs);
     this.#commit(0n, genesis.timeNs, encodeGenesis(genesis), writes);
   }
@@ -165,13 +169,13 @@ function jobChangesOf(writes: readonly StateWrite[]): JobChange[] {
 }
 
 /** The trie of the stored state, with the writes that mend derived data if it was absent or wrong. */
-function openTrie(store: Store): { trie: StateTrie; repairs: StateWrite[] } {
+function openTrie(store: Store, path: string): { trie: StateTrie; repairs: StateWrite[] } {
   const expected = store.header()?.stateRoot ?? emptyStateRoot();
   const trie = loadStateTrie(store.derived);
   if (equalBytes(trie.root(), expected)) return { trie, repairs: [] };
   const rebuilt = rebuildStateTrie(store.view);
   if (!equalBytes(rebuilt.root(), expected))
-    throw damaged("the state is not the one that its root names");
+    throw damaged(path, "the state is not the one that its root names");
   return { trie: rebuilt, repairs: derivedRepairs(store, rebuilt) };
 }
 
@@ -181,6 +185,6 @@ function derivedRepairs(store: Store, trie: StateTrie): StateWrite[] {
   return [...removals, ...trie.derived()];
 }
 
-function damaged(what: string): StoreError {
-  return new StoreError({ code: "store/damaged", path: "state", what });
+function damaged(path: string, what: string): StoreError {
+  return new StoreError({ code: "store/damaged", path, what });
 }

@@ -25,34 +25,34 @@ interface Call {
 }
 
 test("thirty kills lose no answered call and double none", { timeout: 240_000 }, async () => {
-  const dataDir = mkdtempSync(join(tmpdir(), "gyrotron-kill-"));
+  const folder = mkdtempSync(join(tmpdir(), "gyrotron-kill-"));
   try {
-    const first = await NodeChild.start(dataDir);
+    const first = await startNode(folder);
     const counter = await install(first, await counterWasm());
     await first.kill();
     const calls: Call[] = [];
     let interruptedCount = 0;
     for (let life = 0; life < KILLS; life++) {
-      interruptedCount += await liveAndDie(dataDir, counter, calls, life);
+      interruptedCount += await liveAndDie(folder, counter, calls, life);
     }
     assert.ok(
       interruptedCount >= KILLS,
       `${interruptedCount} calls were in flight when their node died`,
     );
-    await checkLast(dataDir, counter, calls);
+    await checkLast(folder, counter, calls);
   } finally {
-    rmSync(dataDir, { recursive: true, force: true });
+    rmSync(folder, { recursive: true, force: true });
   }
 });
 
 /** One life: repeats what is open, adds new calls, dies after some answers. Returns how many calls died with it. */
 async function liveAndDie(
-  dataDir: string,
+  folder: string,
   counter: Uint8Array,
   calls: Call[],
   life: number,
 ): Promise<number> {
-  const node = await NodeChild.start(dataDir);
+  const node = await startNode(folder);
   for (let i = 0; i < CALLS_A_LIFE; i++) {
     calls.push({ envelope: callEnvelope(counter, "increment"), sum: undefined });
   }
@@ -72,6 +72,10 @@ async function liveAndDie(
   return open.filter(({ sum }) => sum === undefined).length;
 }
 
+function startNode(folder: string): Promise<NodeChild> {
+  return NodeChild.start(join(folder, "node"), join(folder, "cache"));
+}
+
 async function ask(node: NodeChild, call: Call): Promise<void> {
   const { requestId } = requestOf(call.envelope).content;
   const sum = sumOf(certifiedReply(await node.submit(call.envelope), requestId));
@@ -79,8 +83,8 @@ async function ask(node: NodeChild, call: Call): Promise<void> {
   call.sum = sum;
 }
 
-async function checkLast(dataDir: string, counter: Uint8Array, calls: Call[]): Promise<void> {
-  const node = await NodeChild.start(dataDir);
+async function checkLast(folder: string, counter: Uint8Array, calls: Call[]): Promise<void> {
+  const node = await startNode(folder);
   // All of them again: the answered ones must come back with the same sums.
   await Promise.all(calls.map((call) => ask(node, call)));
   const { result } = await node.query(callEnvelope(counter, "get"));

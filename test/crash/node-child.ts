@@ -2,6 +2,7 @@
 
 import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
+import process from "node:process";
 import type { CallOutcome, SignedQueryResult } from "gyrotron/node";
 import type { CallTarget } from "./canister-client.ts";
 import type { FromNode, ToNode } from "./node-process.ts";
@@ -26,11 +27,12 @@ export class NodeChild implements CallTarget {
     });
   }
 
-  /** Resolves when the node takes calls. */
-  static async start(dataDir: string): Promise<NodeChild> {
+  /** Resolves when the node takes calls. `cacheDir` keeps compiled code from one start to the next. */
+  static async start(dataDir: string, cacheDir: string): Promise<NodeChild> {
     const child = fork(new URL("./node-process.ts", import.meta.url), [dataDir], {
       execArgv: ["--conditions=source"],
       serialization: "advanced",
+      env: { ...process.env, NODE_COMPILE_CACHE: cacheDir },
     });
     const node = new NodeChild(child);
     const isReady = once(child, "message").then(() => true);
