@@ -3,7 +3,7 @@
 
 import process from "node:process";
 import { formatPrincipal } from "gyrotron/crypto";
-import type { NodeCore } from "gyrotron/node";
+import type { JobAccelerator, NodeCore } from "gyrotron/node";
 import { Deployments } from "./deployments.ts";
 import { formatUrl } from "./flags.ts";
 import { paint, print, printable, printProblem } from "./output.ts";
@@ -13,6 +13,8 @@ export interface RunOptions {
   readonly host: string;
   readonly port: number;
   readonly dataFolder: string;
+  /** Models for GPU jobs; the bundled one unless given. */
+  readonly modelPaths?: readonly string[];
 }
 
 /** A node that answers. */
@@ -26,18 +28,21 @@ export interface RunningNode {
 }
 
 /** A second request to stop within this time means the same one (a terminal sends it twice). */
-const REPEATED_SIGNAL_MS = 500;
+const REPEATED_SIGNAL_MS = 2_000;
 
 /** Starts a node. @throws HttpServerError, StoreError, NodeError */
 export async function runNode(options: RunOptions): Promise<RunningNode> {
-  const { createNode, HttpServer } = await import("gyrotron/node");
-  const { host, dataFolder } = options;
+  const { createNode, HttpServer, startAccelerator, bundledModelPath } =
+    await import("gyrotron/node");
+  const { host, dataFolder, modelPaths = [bundledModelPath()] } = options;
   const server = await HttpServer.listen({ host, port: options.port });
+  let accelerator: JobAccelerator | undefined;
   let core: NodeCore;
   try {
-    core = await createNode({ dataDir: dataFolder });
+    accelerator = await startAccelerator({ modelPaths, threads: 1 });
+    core = await createNode({ dataDir: dataFolder, accelerator });
   } catch (error) {
-    await server.close();
+    await Promise.all([server.close(), accelerator?.close()]);
     throw error;
   }
   server.attach(core);
@@ -76,7 +81,9 @@ function showConsole(core: NodeCore, dataFolder: string): void {
     if (deployments.nameOf(id) === undefined) deployments = new Deployments(dataFolder);
     const name = deployments.nameOf(id) ?? id;
     const time = new Date(Number(line.timeNs / 1_000_000n)).toISOString().slice(11, 23);
-    print(`${paint(time, "faint")} ${paint(name, "strong")} ${printable(line.text).replaceAll("\n", "\n             ")}`);
+    print(
+      `${paint(time, "faint")} ${paint(name, "strong")} ${printable(line.text).replaceAll("\n", "\n             ")}`,
+    );
   });
 }
 

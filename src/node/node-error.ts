@@ -9,7 +9,9 @@ export type NodeErrorInfo =
   /** Something failed that the state machine must not see; the node has stopped itself. */
   | { code: "node/host-failure"; what: string }
   /** The key file is missing, unreadable, or not the one this network was made with. */
-  | { code: "node/keys"; path: string; reason: string };
+  | { code: "node/keys"; path: string; reason: string }
+  /** A model's files are missing, damaged or cannot run here. */
+  | { code: "node/model"; path: string; reason: string };
 
 /** A node that cannot start or go on. */
 export class NodeError extends GyrotronError<NodeErrorInfo> {}

@@ -1,7 +1,7 @@
 // What the main thread and its workers say to each other, by structured clone. One request has one
 // answer, matched by number; errors keep their code.
 
-import { NodeError } from "./node-error.ts";
+import { NodeError, type NodeErrorInfo } from "./node-error.ts";
 import type { MessagePort } from "node:worker_threads";
 import type { Genesis } from "gyrotron/consensus";
 import type { Block } from "gyrotron/replica";
@@ -65,21 +65,33 @@ export interface Failure {
   message: string;
   stack: string | undefined;
   storeError: StoreErrorInfo | undefined;
+  nodeError: NodeErrorInfo | undefined;
 }
 
 /** What of an error crosses to another thread. */
 export function failureFrom(error: unknown): Failure {
   if (!(error instanceof Error))
-    return { message: String(error), stack: undefined, storeError: undefined };
+    return {
+      message: String(error),
+      stack: undefined,
+      storeError: undefined,
+      nodeError: undefined,
+    };
   const storeError = error instanceof StoreError ? error.info : undefined;
-  return { message: error.message, stack: error.stack, storeError };
+  const nodeError = error instanceof NodeError ? error.info : undefined;
+  return { message: error.message, stack: error.stack, storeError, nodeError };
 }
 
-/** The error that a failure stands for: store errors as they were, all else is a host failure. */
-export function errorFrom({ message, stack, storeError }: Failure): StoreError | NodeError {
+/** The error that a failure stands for: errors with a code as they were, all else is a host failure. */
+export function errorFrom({
+  message,
+  stack,
+  storeError,
+  nodeError,
+}: Failure): StoreError | NodeError {
   const error =
     storeError === undefined
-      ? new NodeError({ code: "node/host-failure", what: message })
+      ? new NodeError(nodeError ?? { code: "node/host-failure", what: message })
       : new StoreError(storeError);
   // Where it happened, not where it was unpacked.
   if (stack !== undefined) error.stack = stack;

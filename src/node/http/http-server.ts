@@ -10,6 +10,7 @@ import type { NodeCore } from "../node-contract.ts";
 import { ApiHandler } from "./api-handler.ts";
 import { HttpServerError } from "./http-error.ts";
 import { type HttpReply, textReply } from "./http-reply.ts";
+import { isJobPath, isPreviewPath, JobHandler } from "./job-handler.ts";
 
 /** Where to listen. */
 export interface HttpServerOptions {
@@ -37,12 +38,14 @@ const TOO_LARGE = textReply(
   413,
   `The request body is larger than the max allowed ${HTTP_BODY_BYTES_MAX} bytes.`,
 );
+const METHOD_NOT_ALLOWED = textReply(405, "This path takes GET requests.");
 const FAILED = textReply(503, OVERLOADED_TEXT);
 
 /** A listening server. */
 export class HttpServer {
   readonly #server: Server;
   #api: ApiHandler | undefined;
+  #jobs: JobHandler | undefined;
 
   private constructor() {
     this.#server = createServer(
@@ -75,6 +78,7 @@ export class HttpServer {
   /** Answers requests from this node from now on. */
   attach(node: NodeCore): void {
     this.#api = new ApiHandler(node);
+    this.#jobs = new JobHandler(node);
   }
 
   /** Stops listening, lets running requests end for a moment, then cuts them. */
@@ -99,6 +103,10 @@ export class HttpServer {
       send(response, STARTING);
       return;
     }
+    if (this.#jobs !== undefined && isJobPath(url)) {
+      this.#handleJob(this.#jobs, request, response);
+      return;
+    }
     if (method !== "POST") {
       send(response, api.get(method, url));
       return;
@@ -119,6 +127,20 @@ export class HttpServer {
         );
       else send(response, reply);
     });
+  }
+
+  #handleJob(jobs: JobHandler, request: IncomingMessage, response: ServerResponse): void {
+    const { method, url = "/" } = request;
+    if (method === "POST" && isPreviewPath(url)) {
+      readBody(request, response, (body) => {
+        const reply = jobs.preview(body, request, response);
+        if (reply !== undefined) send(response, reply);
+      });
+      return;
+    }
+    request.resume();
+    if (method !== "GET") send(response, { ...METHOD_NOT_ALLOWED, allow: "GET, OPTIONS" });
+    else void jobs.get(url).then((reply) => send(response, reply));
   }
 }
 

@@ -1,0 +1,66 @@
+// The accelerator's thread: holds models on a backend and runs one job after the other, off the
+// critical path of blocks.
+
+import { parentPort, workerData } from "node:worker_threads";
+import { type LanguageModel, runJob } from "gyrotron/accelerator";
+import { createWasmBackend } from "gyrotron/backend";
+import { equalBytes, present } from "gyrotron/base";
+import type { Job, ModelRecord } from "gyrotron/job";
+import { createGenerator, type TextGenerator } from "gyrotron/learn";
+import { installNodeCrypto } from "../crypto-provider.ts";
+import { failureFrom } from "../worker-protocol.ts";
+import type {
+  AcceleratorAnswer,
+  AcceleratorRequest,
+  AcceleratorStart,
+} from "./accelerator-protocol.ts";
+import { loadModel } from "./model-folder.ts";
+
+const { modelPaths, threads } = workerData as AcceleratorStart;
+const port = present(parentPort, "this file is a worker");
+const models: { model: LanguageModel; generator: TextGenerator }[] = [];
+let previous: Promise<void> = Promise.resolve();
+
+port.on("message", (request: AcceleratorRequest) => {
+  previous = previous.then(() => answer(request));
+});
+
+async function answer(request: AcceleratorRequest): Promise<void> {
+  try {
+    if (request.kind === "load") send({ kind: "loaded", models: await load() });
+    else
+      send({
+        kind: "done",
+        number: request.number,
+        result: await run(request.number, request.job),
+      });
+  } catch (error) {
+    const number = request.kind === "run" ? request.number : undefined;
+    send({ kind: "failed", number, failure: failureFrom(error) });
+  }
+}
+
+async function load(): Promise<ModelRecord[]> {
+  await installNodeCrypto();
+  for (const path of modelPaths) {
+    const model = loadModel(path);
+    const backend = await createWasmBackend({ threads });
+    models.push({ model, generator: await createGenerator(model.prepared, { backend }) });
+  }
+  return models.map(({ model }) => model.record);
+}
+
+async function run(number: number, job: Job): Promise<Uint8Array> {
+  const { model, generator } = present(
+    models.find((candidate) => equalBytes(candidate.model.record.hash, job.modelHash)),
+    "only jobs of loaded models come here",
+  );
+  const { encoded } = await runJob(model, generator, job, (text) =>
+    send({ kind: "text", number, text }),
+  );
+  return encoded;
+}
+
+function send(message: AcceleratorAnswer): void {
+  port.postMessage(message);
+}
