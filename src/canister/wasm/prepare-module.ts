@@ -1,7 +1,7 @@
 // From uploaded bytes to a module that the runtime can execute: decompression, validation by our
 // rules and by the engine, instrumentation. Spec: docs/spec/06-canister-runtime.md sections 1 to 3.
-import { sha256 } from "@noble/hashes/sha2.js";
 import { assert, MODULE_BYTES_MAX } from "gyrotron/base";
+import { sha256 } from "gyrotron/crypto";
 import { checkCanisterRules, type MetadataSection, metadataSections } from "./canister-rules.ts";
 import { WasmError } from "./error.ts";
 import type { AddressType } from "./ic0-signatures.ts";
@@ -50,6 +50,7 @@ export interface PreparedModule {
   readonly instructionCount: number;
 }
 
+/** What the host may do better than this code. */
 export interface PrepareOptions {
   /** Decompresses gzip to at most `sizeMax` bytes; throws anything if it cannot. */
   readonly gunzip?: (compressed: Uint8Array, sizeMax: number) => Uint8Array;
