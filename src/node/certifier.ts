@@ -13,7 +13,7 @@ import {
   ingressCodec,
   ingressKey,
   type IngressRecord,
-  KEY_PREFIX,
+  type IngressStatus,
   type NetworkConfig,
   publicInfoKey,
   type TreeChange,
@@ -58,21 +58,21 @@ export class Certifier {
   /** Follows a durable block; gives the ids of the requests that it answered. */
   advance(header: StateHeader, publicWrites: readonly StateWrite[]): Uint8Array[] {
     assert(header.height === this.#header.height + 1n, "blocks are certified in order");
+    const changes = treeChangesOf(publicWrites);
     this.#view.apply(publicWrites);
-    this.#tree.apply(treeChangesOf(publicWrites));
+    this.#tree.apply(changes);
     this.#header = header;
     this.#snapshot = this.#certify(header);
-    return publicWrites.flatMap(({ key, value }) => {
-      const isAnswer = isIngressKey(key) && value !== undefined && isAnswered(decodeIngress(value));
-      return isAnswer ? [requestIdOf(key)] : [];
-    });
+    return changes.flatMap((change) =>
+      change.kind === "request" && isAnswered(change.status) ? [change.id] : [],
+    );
   }
 
   /** Whether a request is in the state, and has its answer. */
   requestProgress(requestId: Uint8Array): "unknown" | "open" | "answered" {
     const value = this.#view.get(ingressKey(requestId));
     if (value === undefined) return "unknown";
-    return isAnswered(decodeIngress(value)) ? "answered" : "open";
+    return isAnswered(decodeIngress(value).status) ? "answered" : "open";
   }
 
   /** Certificate of the subtrees at `paths` plus /time. */
@@ -128,18 +128,10 @@ function subnetChange(config: NetworkConfig): TreeChange {
   return { kind: "subnet", id: config.subnetId, info };
 }
 
-function isIngressKey(key: Uint8Array): boolean {
-  return key[0] === KEY_PREFIX.ingress[0];
-}
-
-function requestIdOf(key: Uint8Array): Uint8Array {
-  return key.slice(1);
-}
-
 function decodeIngress(value: Uint8Array): IngressRecord {
   return decodeWith(ingressCodec, value);
 }
 
-function isAnswered({ status }: IngressRecord): boolean {
-  return status.kind !== "received" && status.kind !== "processing";
+function isAnswered(status: IngressStatus | undefined): boolean {
+  return status !== undefined && status.kind !== "received" && status.kind !== "processing";
 }

@@ -9,14 +9,15 @@ type Entry = readonly [key: Uint8Array, value: Uint8Array];
 export class MemoryView implements StateView {
   // Keys as strings of code units 0..255: they compare as their bytes do.
   readonly #entries = new Map<string, Entry>();
-  readonly #order: string[] = [];
+  /** Names in order; undefined after a change of keys, since most changes are followed by others. */
+  #order: string[] | undefined;
 
   constructor(entries: Iterable<Entry> = []) {
     for (const [key, value] of entries) this.#put(key, value);
   }
 
   get size(): number {
-    return this.#order.length;
+    return this.#entries.size;
   }
 
   get(key: Uint8Array): Uint8Array | undefined {
@@ -25,15 +26,18 @@ export class MemoryView implements StateView {
 
   *range(prefix: Uint8Array): Iterable<Entry> {
     const name = nameOf(prefix);
-    for (let i = this.#lowerBound(name); this.#order[i]?.startsWith(name) === true; i++) {
-      yield this.#entries.get(this.#order[i]!)!;
+    const order = this.#ordered();
+    for (let i = lowerBound(order, name); order[i]?.startsWith(name) === true; i++) {
+      yield this.#entries.get(order[i]!)!;
     }
   }
 
   first(prefix: Uint8Array, from?: Uint8Array): Entry | undefined {
-    const start = from === undefined ? nameOf(prefix) : maximum(nameOf(prefix), nameOf(from));
-    const found = this.#order[this.#lowerBound(start)];
-    return found?.startsWith(nameOf(prefix)) === true ? this.#entries.get(found) : undefined;
+    const name = nameOf(prefix);
+    const start = from === undefined ? name : maximum(name, nameOf(from));
+    const order = this.#ordered();
+    const found = order[lowerBound(order, start)];
+    return found?.startsWith(name) === true ? this.#entries.get(found) : undefined;
   }
 
   /** Puts and deletes, in order. */
@@ -46,26 +50,30 @@ export class MemoryView implements StateView {
 
   #put(key: Uint8Array, value: Uint8Array): void {
     const name = nameOf(key);
-    if (!this.#entries.has(name)) this.#order.splice(this.#lowerBound(name), 0, name);
+    if (!this.#entries.has(name)) this.#order = undefined;
     this.#entries.set(name, [key, value]);
   }
 
   #delete(key: Uint8Array): void {
-    const name = nameOf(key);
-    if (this.#entries.delete(name)) this.#order.splice(this.#lowerBound(name), 1);
+    if (this.#entries.delete(nameOf(key))) this.#order = undefined;
   }
 
-  /** Index of the first key that is not below `name`. */
-  #lowerBound(name: string): number {
-    let low = 0;
-    let high = this.#order.length;
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      if (this.#order[middle]! < name) low = middle + 1;
-      else high = middle;
-    }
-    return low;
+  #ordered(): string[] {
+    this.#order ??= [...this.#entries.keys()].sort((left, right) => (left < right ? -1 : 1));
+    return this.#order;
   }
+}
+
+/** Index of the first name that is not below `name`. */
+function lowerBound(order: readonly string[], name: string): number {
+  let low = 0;
+  let high = order.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (order[middle]! < name) low = middle + 1;
+    else high = middle;
+  }
+  return low;
 }
 
 function maximum(left: string, right: string): string {
