@@ -1,5 +1,5 @@
 // Backends behind one contract: the oracle and the CPU's; conformance of any of them.
-export { type CaseSet } from "./cases.ts";
-export { type ConformanceReport, runConformance } from "./conformance.ts";
+export type { CaseSet } from "./cases.ts";
+export { type ConformanceReport, expectedDigest, runConformance } from "./conformance.ts";
 export { createReferenceBackend } from "./reference/index.ts";
 export { createWasmBackend } from "./wasm/index.ts";

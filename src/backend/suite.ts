@@ -4,14 +4,13 @@
 import { formatHex } from "gyrotron/base";
 import { type Backend, type DecoderShape, type SequenceCache, TensorError } from "gyrotron/tensor";
 import { CaseValues } from "./case-values.ts";
-import { runConformance } from "./conformance.ts";
+import { expectedDigest, runConformance } from "./conformance.ts";
 import {
   type DecoderOutcome,
   decoderCases,
   randomDecoder,
   runDecoderCase,
 } from "./decoder-cases.ts";
-import { createReferenceBackend } from "./reference/index.ts";
 
 /** What the suite asks of a test runner. */
 export interface SuiteRunner {
@@ -39,7 +38,7 @@ export function declareBackendSuite(
   check("quick conformance", async (backend) => {
     const report = await runConformance(backend, "quick");
     equal(report.mismatches.join(" "), "");
-    equal(report.digest, (await runConformance(createReferenceBackend(), "quick")).digest);
+    equal(report.digest, await expectedDigest("quick"));
   });
 
   check("permuting the contraction changes no bit, scaling scales", async (backend) => {
@@ -59,7 +58,7 @@ export function declareBackendSuite(
     const weights = randomDecoder("chunks", MEDIUM, "w8a14", true);
     const tokens = (seed: string): number[] => {
       const v = new CaseValues(seed);
-      return Array.from({ length: 41 }, () => v.integer(0, MEDIUM.vocabulary - 1));
+      return Array.from({ length: 26 }, () => v.integer(0, MEDIUM.vocabulary - 1));
     };
     const run = async (
       sequences: readonly (readonly number[])[],
@@ -68,7 +67,7 @@ export function declareBackendSuite(
       runDecoderCase(backend, { id: "chunks", weights, sequences, chunk });
     const [a, b] = [tokens("a"), tokens("b")];
     const alone = [...(await run([a], 1)), ...(await run([b], 1))].map(hexOf);
-    for (const chunk of [2, 3, 7, 20]) {
+    for (const chunk of [3, 20]) {
       equal((await run([a, b], chunk)).map(hexOf).join(" "), alone.join(" "));
     }
     equal(hexOf((await run([b, a], 1))[1]!), alone[0]);

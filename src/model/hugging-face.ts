@@ -88,7 +88,10 @@ function decodeConfig(bytes: Uint8Array): { settings: ModelSettings; tied: boole
     return value;
   };
   if ((config.get("hidden_act") ?? "silu") !== "silu") unsupported("hidden_act other than silu");
+  if ((config.get("model_type") ?? "llama") !== "llama") unsupported("model_type other than llama");
   if ((config.get("rope_scaling") ?? null) !== null) unsupported("rope_scaling");
+  if ((config.get("rope_parameters") ?? null) !== null) unsupported("rope_parameters");
+  if ((config.get("sliding_window") ?? null) !== null) unsupported("sliding_window");
   if (flag("attention_bias", false) || flag("mlp_bias", false)) unsupported("biases");
   const width = number("hidden_size");
   const heads = number("num_attention_heads");

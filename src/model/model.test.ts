@@ -203,6 +203,9 @@ test("Hugging Face: what cannot run is refused by name", () => {
   assert.match(withConfig({ hidden_act: "gelu" }), /model\/unsupported.*silu/);
   assert.match(withConfig({ rope_scaling: { type: "llama3" } }), /rope_scaling/);
   assert.match(withConfig({ attention_bias: true }), /biases/);
+  assert.match(withConfig({ model_type: "gemma" }), /model_type/);
+  assert.match(withConfig({ rope_parameters: { rope_type: "yarn" } }), /rope_parameters/);
+  assert.match(withConfig({ sliding_window: 4096 }), /sliding_window/);
   assert.match(withConfig({ hidden_size: "12" }), /config\/decode hidden_size is no number/);
   assert.match(withConfig({ num_hidden_layers: 3 }), /model\/tensor-missing.*layers\.2\.input/);
   assert.match(withConfig({ num_hidden_layers: 1 }), /model\/unsupported.*layers\.1/);

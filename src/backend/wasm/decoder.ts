@@ -104,17 +104,26 @@ export class WasmDecoder implements Decoder {
         actual: capacity,
       });
     }
-    const even = roundUp(capacity, 2);
-    const bytes = cacheBytes({ layers, kvHeads, padded: this.#padded, capacity: even });
-    const address = this.#spare.get(even)?.pop() ?? this.#device.allocate(bytes);
-    this.#device.setWord(address, even);
+    const slots = this.#slotsFor(capacity);
+    const bytes = cacheBytes({ layers, kvHeads, padded: this.#padded, capacity: slots });
+    const address = this.#spare.get(slots)?.pop() ?? this.#device.allocate(bytes);
+    this.#device.setWord(address, slots);
     return new WasmCache(this, address, capacity);
   }
 
   /** Takes back a freed cache's memory for the next one of its size. */
   reclaim(cache: WasmCache): void {
-    const even = roundUp(cache.capacity, 2);
-    this.#spare.set(even, [...(this.#spare.get(even) ?? []), cache.address]);
+    const slots = this.#slotsFor(cache.capacity);
+    const spare = this.#spare.get(slots);
+    if (spare === undefined) this.#spare.set(slots, [cache.address]);
+    else spare.push(cache.address);
+  }
+
+  /** Few sizes, so that freed caches fit the next ones: powers of two from 32, or the whole context. */
+  #slotsFor(capacity: number): number {
+    let slots = 32;
+    while (slots < capacity) slots *= 2;
+    return Math.min(slots, roundUp(this.#weights.shape.context, 2));
   }
 
   async step(rows: readonly DecoderRow[]): Promise<StepResult> {
