@@ -4,6 +4,7 @@ import { assert, MODULE_BYTES_MAX } from "gyrotron/base";
 import { sha256 } from "gyrotron/crypto";
 import { checkCanisterRules, type MetadataSection, metadataSections } from "./canister-rules.ts";
 import { WasmError } from "./error.ts";
+import { gunzip } from "./gunzip.ts";
 import type { AddressType } from "./ic0-signatures.ts";
 import { instrumentModule } from "./instrument-module.ts";
 import { addressTypeOf, type WasmModule } from "./module.ts";
@@ -52,7 +53,10 @@ export interface PreparedModule {
 
 /** What the host may do better than this code. */
 export interface PrepareOptions {
-  /** Decompresses gzip to at most `sizeMax` bytes; throws anything if it cannot. */
+  /**
+   * Decompresses gzip to at most `sizeMax` bytes and throws anything if it cannot. Without it a
+   * portable one is used; all nodes of a network must use the same.
+   */
   readonly gunzip?: (compressed: Uint8Array, sizeMax: number) => Uint8Array;
 }
 
@@ -94,16 +98,11 @@ export function prepareModule(uploaded: Uint8Array, options: PrepareOptions = {}
 function decompress(uploaded: Uint8Array, options: PrepareOptions): Uint8Array {
   let bytes = uploaded;
   if (uploaded[0] === 0x1f && uploaded[1] === 0x8b && uploaded[2] === 0x08) {
-    if (options.gunzip === undefined) {
-      throw new WasmError({
-        code: "canister/wasm-compression",
-        what: "gzip is not supported here",
-      });
-    }
     try {
-      bytes = options.gunzip(uploaded, MODULE_BYTES_MAX);
+      bytes = (options.gunzip ?? gunzip)(uploaded, MODULE_BYTES_MAX);
     } catch (cause) {
-      const what = `gzip data is damaged or larger than ${MODULE_BYTES_MAX} bytes`;
+      if (cause instanceof WasmError) throw cause;
+      const what = `gzip: damaged or larger than ${MODULE_BYTES_MAX} bytes`;
       throw new WasmError({ code: "canister/wasm-compression", what }, { cause });
     }
   }
