@@ -3,7 +3,7 @@
 
 import { assert } from "gyrotron/base";
 import { encodeJobResult, type Job, JOB_RESULT_BYTES_MAX, type JobResult } from "gyrotron/job";
-import { type GenerationOutcome, type TextGenerator } from "gyrotron/learn";
+import type { GenerationOutcome, TextGenerator } from "gyrotron/learn";
 import { TokenStream } from "gyrotron/model";
 import type { LanguageModel } from "./language-model.ts";
 

@@ -4,7 +4,7 @@
 import type { ConsoleLine, NetworkConfig, NewReceipt } from "./contract.ts";
 import { assert, present } from "gyrotron/base";
 import type { CanisterRuntime, ImageSource, PreparedModule } from "gyrotron/canister";
-import { type PriceTable } from "./cycles/prices.ts";
+import type { PriceTable } from "./cycles/prices.ts";
 
 import type { CanisterRecord } from "./state/records.ts";
 import type { ReplicaState } from "./state/replica-state.ts";

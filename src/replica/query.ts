@@ -1,22 +1,16 @@
 // Queries and the check before a call is accepted: read-only runs on a certified state. Nothing of
 // them persists; they are not part of block execution.
 
-import { INSPECT_INSTRUCTIONS_MAX, QUERY_INSTRUCTIONS_MAX } from "gyrotron/base";
+import { INSPECT_INSTRUCTIONS_MAX } from "gyrotron/base";
 import { decodeCandid, type IdlPrincipal } from "gyrotron/candid";
-import { formatPrincipal, isManagementCanister } from "gyrotron/crypto";
+import { isManagementCanister } from "gyrotron/crypto";
 import type { StateView } from "gyrotron/store";
-import {
-  type BlockContext,
-  type ExecutionEngine,
-  imageSource,
-  installedModule,
-} from "./block-context.ts";
+import { type ExecutionEngine, imageSource, installedModule } from "./block-context.ts";
 import type { ConsoleLine, IngressContent, QueryResult } from "./contract.ts";
-import { missingFor } from "./cycles/balance.ts";
+import { evaluateQuery, type ReadContext, unavailability } from "./composite-query.ts";
 import { PriceTable } from "./cycles/prices.ts";
 import { systemCallContext } from "./execution/call-contexts.ts";
-import { consoleLines } from "./execution/logs.ts";
-import { executionContext, responseOf, type RunRequest } from "./execution/run.ts";
+import { executionContext, type RunRequest } from "./execution/run.ts";
 import { onlyCanisters } from "./jobs/llm-canister.ts";
 import { inspectManagementIngress, notControllerOfIngress } from "./management/dispatch.ts";
 import { isController } from "./management/call.ts";
@@ -25,21 +19,15 @@ import { fetchCanisterLogs } from "./management/status.ts";
 import { isNativeCanister } from "./native-canisters.ts";
 import {
   canisterNotFound,
-  canisterStopped,
-  canisterStopping,
   ErrorCode,
   executionReject,
   formatErrorCode,
-  methodNotFound,
   type Reject,
   reject,
   trapReject,
-  wasmModuleNotFound,
 } from "./reject.ts";
 import type { CanisterRecord, Response } from "./state/records.ts";
 import { ReplicaState } from "./state/replica-state.ts";
-
-type ReadContext = Pick<BlockContext, "state" | "network" | "prices" | "engine" | "timeNs">;
 
 /** Runs a query method. */
 export function runQuery(
@@ -53,7 +41,7 @@ export function runQuery(
   const console: ConsoleLine[] = [];
   const response = isManagementCanister(content.canisterId)
     ? managementQuery(context, content)
-    : canisterQuery(context, content, certificate, console);
+    : evaluateQuery(context, content, certificate, console);
   return { ...resultOf(response), console };
 }
 
@@ -67,50 +55,6 @@ export function precheckCall(
   const context = readContext(engine, view, timeNs);
   const refusal = precheck(context, content);
   return refusal === undefined ? undefined : resultOf(refusal);
-}
-
-function canisterQuery(
-  context: ReadContext,
-  content: IngressContent,
-  certificate: Uint8Array | undefined,
-  console: ConsoleLine[],
-): Response {
-  if (isNativeCanister(content.canisterId)) {
-    return methodNotFound(content.canisterId, "query", content.methodName);
-  }
-  const canister = context.state.canister(content.canisterId);
-  if (canister === undefined) return canisterNotFound(content.canisterId);
-  const unavailable = statusRefusal(canister) ?? frozenRefusal(context, canister);
-  if (unavailable !== undefined) return unavailable;
-  if (canister.code === undefined) return wasmModuleNotFound(canister.id);
-  const { exports } = installedModule(context, canister);
-  const isQuery = exports.has(`canister_query ${content.methodName}`);
-  if (!isQuery && !exports.has(`canister_composite_query ${content.methodName}`)) {
-    return methodNotFound(canister.id, "query", content.methodName);
-  }
-  const request: RunRequest = {
-    ...readRequest(content),
-    entry: {
-      kind: "export",
-      name: `${isQuery ? "canister_query" : "canister_composite_query"} ${content.methodName}`,
-    },
-    mode: isQuery ? "query" : "compositeQuery",
-    instructionLimit: QUERY_INSTRUCTIONS_MAX,
-    dataCertificate: certificate,
-  };
-  const session = context.engine.runtime.open(imageSource(context, canister));
-  const result = session.run(request.entry, executionContext(context, canister, request));
-  session.discard();
-  console.push(...consoleLines(canister.id, context.timeNs, result));
-  if (result.kind === "trapped") return trapReject(canister.id, result.trap);
-  if (result.changes.calls.length > 0) {
-    const text = "Composite queries that call other canisters are not supported by this node yet.";
-    return executionReject(canister.id, ErrorCode.contractViolation, text);
-  }
-  return (
-    responseOf(result) ??
-    executionReject(canister.id, ErrorCode.didNotReply, "Canister did not reply to the call")
-  );
 }
 
 function managementQuery(context: ReadContext, content: IngressContent): Response {
@@ -157,9 +101,8 @@ function precheckManagement(context: ReadContext, content: IngressContent): Reje
 function precheckCanister(context: ReadContext, content: IngressContent): Response | undefined {
   const canister = context.state.canister(content.canisterId);
   if (canister === undefined) return canisterNotFound(content.canisterId);
-  const unavailable = statusRefusal(canister) ?? frozenRefusal(context, canister);
+  const unavailable = unavailability(context, canister);
   if (unavailable !== undefined) return unavailable;
-  if (canister.code === undefined) return wasmModuleNotFound(canister.id);
   const { exports } = installedModule(context, canister);
   if (!exports.has("canister_inspect_message")) return undefined;
   return inspectMessage(context, canister, content);
@@ -205,19 +148,6 @@ function readRequest(
     responded: false,
   };
   return { argument: content.argument, callContext, contextNumber: 0n };
-}
-
-function statusRefusal(canister: CanisterRecord): Reject | undefined {
-  if (canister.status === "stopped") return canisterStopped(canister.id);
-  if (canister.status === "stopping") return canisterStopping(canister.id);
-  return undefined;
-}
-
-function frozenRefusal(context: ReadContext, canister: CanisterRecord): Reject | undefined {
-  if (missingFor(canister, 0n, context.prices) === 0n) return undefined;
-  const text =
-    "is unable to process query calls because it's frozen. Please top up the canister with cycles and try again.";
-  return reject(ErrorCode.outOfCycles, `Canister ${formatPrincipal(canister.id)} ${text}`);
 }
 
 function resultOf(response: Response): QueryResult {

@@ -30,6 +30,7 @@ export const ErrorCode = {
   methodNotFound: 536,
   wasmModuleNotFound: 537,
   wasmMemoryLimit: 539,
+  queryTooDeep: 525,
   compositeInReplicated: 527,
   accessDenied: 542,
   deadlineExpired: 601,
@@ -101,6 +102,12 @@ export const canisterStopped = (id: Uint8Array): Reject =>
 export const canisterStopping = (id: Uint8Array): Reject =>
   reject(ErrorCode.stopping, `Canister ${formatPrincipal(id)} is stopping`);
 
+export const canisterFrozen = (id: Uint8Array): Reject =>
+  reject(
+    ErrorCode.outOfCycles,
+    `Canister ${formatPrincipal(id)} is unable to process query calls because it's frozen. Please top up the canister with cycles and try again.`,
+  );
+
 export const outOfCycles = (id: Uint8Array, missing: bigint): Reject =>
   reject(
     ErrorCode.outOfCycles,
@@ -112,6 +119,14 @@ export const wasmModuleNotFound = (id: Uint8Array): Reject =>
     id,
     ErrorCode.wasmModuleNotFound,
     "Attempted to execute a message, but the canister contains no Wasm module.",
+  );
+
+/** A call that ended without an answer. */
+export const didNotReply = (id: Uint8Array): Reject =>
+  executionReject(
+    id,
+    ErrorCode.didNotReply,
+    `Canister ${formatPrincipal(id)} did not reply to the call`,
   );
 
 export const methodNotFound = (

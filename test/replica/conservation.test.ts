@@ -6,7 +6,7 @@ import { equal } from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import { IDL, toIdlPrincipal } from "gyrotron/candid";
-import { type JobResult } from "gyrotron/job";
+import type { JobResult } from "gyrotron/job";
 import { canisterKey } from "gyrotron/replica";
 import { ONLY_ID } from "./harness.ts";
 import { asker, JobNetwork } from "./job-network.ts";

@@ -6,7 +6,7 @@ import { formatPrincipal } from "gyrotron/crypto";
 import type { BlockContext } from "../block-context.ts";
 import { DIDL_EMPTY } from "../management/candid-constants.ts";
 import { answer } from "../messaging/answer.ts";
-import { ErrorCode, executionReject, reject } from "../reject.ts";
+import { didNotReply, ErrorCode, reject } from "../reject.ts";
 import type { CallContext, CanisterRecord, Response, StopWaiter } from "../state/records.ts";
 
 /** A context for a system task: it may make calls but has nobody to answer. */
@@ -94,12 +94,4 @@ function answerStopWaiters(
   const waiters = canister.stopWaiters;
   canister.stopWaiters = [];
   for (const waiter of waiters) answer(context, waiter.origin, response(waiter), waiter.cycles);
-}
-
-function didNotReply(canisterId: Uint8Array): Response {
-  return executionReject(
-    canisterId,
-    ErrorCode.didNotReply,
-    `Canister ${formatPrincipal(canisterId)} did not reply to the call`,
-  );
 }
