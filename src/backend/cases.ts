@@ -28,6 +28,7 @@ export function conformanceCases(set: CaseSet): { ops: OpCase[]; decoders: Decod
     ...rowCases(full),
     ...rotaryCases(full),
     ...attentionCases(full),
+    ...(full ? sweepCases() : []),
   ];
   return { ops, decoders: decoderCases(full) };
 }
@@ -376,6 +377,34 @@ function rowCases(full: boolean): OpCase[] {
       table: v.wild(35),
       columns: 7,
       tokens: Uint32Array.of(4, 0, 4, 2),
+    })),
+  ];
+}
+
+/** Unary programs over every f32 whose lower 16 bits are 0: all exponents, all leading mantissas. */
+function sweepCases(): OpCase[] {
+  const all: number[] = [];
+  for (let high = 0; high < 65536; high++) {
+    const value = f32FromBits((high << 16) >>> 0);
+    if (Number.isFinite(value)) all.push(value + 0);
+  }
+  const x = Float32Array.from(all);
+  const pairs = Float32Array.from(all.flatMap((value) => [value, 1]));
+  const positions = Uint32Array.from({ length: 2048 }, (_, i) => i);
+  const ones = new Float32Array(2048 * 8).fill(1);
+  const steps = rotarySteps(10000, 8);
+  return [
+    make("silu/sweep", () => ({ op: "silu", x, columns: 1 })),
+    make("quantize/14/sweep", () => ({ op: "quantize", x, columns: 1, bits: 14 })),
+    make("rms-norm/sweep", () => ({ op: "rms-norm", x: pairs, columns: 2, epsilon: 2 ** -20 })),
+    make("rotary/sweep", () => ({
+      op: "rotary",
+      x: ones,
+      heads: 1,
+      headSize: 8,
+      positions,
+      steps,
+      interleaved: true,
     })),
   ];
 }

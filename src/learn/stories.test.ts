@@ -5,7 +5,13 @@ import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import test from "node:test";
 import { createReferenceBackend, createWasmBackend } from "gyrotron/backend";
-import { decodeLlama2c, type ModelSource, prepareModel, Tokenizer } from "gyrotron/model";
+import {
+  decodeHuggingFace,
+  decodeLlama2c,
+  type ModelSource,
+  prepareModel,
+  Tokenizer,
+} from "gyrotron/model";
 import type { Backend, Precision } from "gyrotron/tensor";
 import { createGenerator, type GenerationOutcome, GREEDY } from "./index.ts";
 
@@ -69,6 +75,42 @@ test(
     }
     const [slow, fast] = [createReferenceBackend(), await createWasmBackend()];
     assert.deepEqual(await generate("w8a14", slow, 6), await generate("w8a14", fast, 6));
+  },
+);
+
+const bundled = join(import.meta.dirname, "../../models/storyteller");
+const skipBundled = existsSync(join(bundled, "model.safetensors")) ? false : "no bundled model";
+
+test(
+  "the bundled model: threads and oracle agree, its tokenizer fits",
+  { skip: skipBundled },
+  async () => {
+    const [config, tensors, pieces] = ["config.json", "model.safetensors", "tokenizer.bin"].map(
+      (name) => readFileSync(join(bundled, name)),
+    ) as [Buffer, Buffer, Buffer];
+    const model = prepareModel(decodeHuggingFace({ config, tensors }));
+    const tokenizer = new Tokenizer(pieces);
+    assert.equal(tokenizer.vocabulary, model.shape.vocabulary);
+    const prompt = "The Fox and the Crow\n\n";
+    assert.equal(tokenizer.decode(tokenizer.encode(prompt)), prompt);
+    const long = [model.beginToken, ...tokenizer.encode(prompt)];
+    const run = async (
+      backend: Backend,
+      promptTokens: readonly number[],
+      maxTokens: number,
+    ): Promise<GenerationOutcome> => {
+      const generator = await createGenerator(model, { backend });
+      const request = { promptTokens, maxTokens, sampling: GREEDY, seed: 0n };
+      const outcome = await generator.generate(request);
+      await generator.close();
+      await backend.close();
+      return outcome;
+    };
+    const one = await run(await createWasmBackend(), long, 40);
+    assert.ok(one.kind === "done");
+    assert.deepEqual(await run(await createWasmBackend({ threads: 2 }), long, 40), one);
+    const slow = await run(createReferenceBackend(), long.slice(0, 1), 1);
+    assert.deepEqual(await run(await createWasmBackend(), long.slice(0, 1), 1), slow);
   },
 );
 
