@@ -65,6 +65,22 @@ export class StateOverlay {
     return [...found.values()].sort(compareBytes);
   }
 
+  /** The first key under `prefix` that exists now. */
+  firstKey(prefix: Uint8Array): Uint8Array | undefined {
+    let first: Uint8Array | undefined;
+    for (const [key] of this.#view.range(prefix)) {
+      if (this.#isDeleted(key)) continue;
+      first = key;
+      break;
+    }
+    const prefixName = formatHex(prefix);
+    for (const [name, { key, value }] of this.#entries) {
+      if (value === undefined || !name.startsWith(prefixName)) continue;
+      if (first === undefined || compareBytes(key, first) < 0) first = key;
+    }
+    return first;
+  }
+
   /** The block's changes, in ascending order of keys; what did not change in the end is left out. */
   writes(): StateWrite[] {
     const writes: StateWrite[] = [];
@@ -75,6 +91,11 @@ export class StateOverlay {
       writes.push({ key: entry.key, value });
     }
     return writes.sort((left, right) => compareBytes(left.key, right.key));
+  }
+
+  #isDeleted(key: Uint8Array): boolean {
+    const entry = this.#entries.get(formatHex(key));
+    return entry !== undefined && entry.value === undefined;
   }
 
   #set(codec: Codec<unknown>, key: Uint8Array, value: unknown): void {

@@ -317,7 +317,7 @@ export class ReplicaState {
 
   /** Time of the earliest key under a time-ordered prefix. */
   earliest(prefix: Uint8Array): bigint | undefined {
-    const first = this.overlay.keys(prefix)[0];
+    const first = this.overlay.firstKey(prefix);
     return first === undefined ? undefined : keys.timeOfKey(first);
   }
 
