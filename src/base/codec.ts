@@ -108,7 +108,8 @@ export class ByteReader {
   /** A count of items of at least `itemBytesMin` each, which must still fit into the input. */
   count(itemBytesMin: number): number {
     const count = this.u32();
-    if (count * itemBytesMin > this.bytes.length - this.offset) throw this.error("count past the end");
+    if (count * itemBytesMin > this.bytes.length - this.offset)
+      throw this.error("count past the end");
     return count;
   }
 
@@ -211,7 +212,9 @@ export function list<T>(item: Codec<T>, itemBytesMin = 1): Codec<T[]> {
 }
 
 /** Fields in the order written in the schema. */
-export function record<F extends Record<string, unknown>>(fields: { [K in keyof F]: Codec<F[K]> }): Codec<F> {
+export function record<F extends Record<string, unknown>>(fields: {
+  [K in keyof F]: Codec<F[K]>;
+}): Codec<F> {
   const entries = Object.entries(fields) as [keyof F & string, Codec<unknown>][];
   return {
     write(w, v) {
