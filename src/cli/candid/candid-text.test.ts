@@ -1,3 +1,5 @@
+// Goal: Candid as people write it reads and prints without loss, and errors say where they are.
+
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { IDL } from "@icp-sdk/core/candid";
