@@ -1,5 +1,5 @@
-// What the main thread and its workers say to each other, by structured clone. One request has one
-// answer, matched by number; errors keep their code.
+// What the main thread and its workers say to each other, by structured clone, in batches. One request
+// has one answer, matched by number; errors keep their code.
 
 import { NodeError, type NodeErrorInfo } from "./node-error.ts";
 import type { MessagePort } from "node:worker_threads";
@@ -7,6 +7,7 @@ import type { Genesis } from "gyrotron/consensus";
 import type { Block } from "gyrotron/replica";
 import { StoreError, type StoreErrorInfo } from "gyrotron/store";
 import type { Findings, Inquiry } from "./backstage.ts";
+import { Outbox } from "./outbox.ts";
 import type { Authentications, Booted, CommittedBlock } from "./state-machine.ts";
 
 /** What a worker is started with. */
@@ -100,17 +101,16 @@ export function errorFrom({
 
 /** Answers requests on a port, one after the other, in the order in which they come. */
 export function serve<R>(port: MessagePort, handle: (request: R) => Promise<unknown>): void {
+  const outbox = new Outbox<NumberedAnswer>((batch) => port.postMessage(batch));
   let previous: Promise<void> = Promise.resolve();
   const respond = async ({ number, request }: NumberedRequest<R>): Promise<void> => {
-    let reply: NumberedAnswer;
     try {
-      reply = { number, answer: await handle(request) };
+      outbox.add({ number, answer: await handle(request) });
     } catch (error) {
-      reply = { number, failure: failureFrom(error) };
+      outbox.add({ number, failure: failureFrom(error) });
     }
-    port.postMessage(reply);
   };
-  port.on("message", (message: NumberedRequest<R>) => {
-    previous = previous.then(() => respond(message));
+  port.on("message", (batch: NumberedRequest<R>[]) => {
+    for (const message of batch) previous = previous.then(() => respond(message));
   });
 }
