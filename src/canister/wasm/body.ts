@@ -6,6 +6,8 @@ export const Flag = {
   CANONICALISE: 1,
   /** A branch goes to this block's label. */
   TARGETED: 2,
+  /** An earlier store's check covers this store. */
+  COVERED: 4,
 } as const;
 
 /** What an address is computed from, as far as that is plain to see; locals and globals follow. */
@@ -25,6 +27,11 @@ export class Body {
   flags: Uint8Array<ArrayBuffer> = new Uint8Array(1024);
   /** For a value and for a store: which local or global its address comes from (`Root`). */
   roots: Uint32Array<ArrayBuffer> = new Uint32Array(1024);
+
+  /** For a read of a local: a number that tells its successive values apart. */
+  versions: Uint32Array<ArrayBuffer> = new Uint32Array(1024);
+  /** For a store that checks for others: the range of bytes, counted from its base. */
+  readonly spans: Map<number, { readonly low: number; readonly high: number }> = new Map();
 
   localTypes: ValueType[] = [];
   heightMax = 0;
@@ -53,6 +60,7 @@ export class Body {
     this.returns = false;
     this.mutatesInstance = false;
     this.references.clear();
+    this.spans.clear();
   }
 
   /** Adds an instruction; returns its index. */
@@ -78,6 +86,7 @@ export class Body {
     this.b = grow(this.b, new Uint32Array(length));
     this.flags = grow(this.flags, new Uint8Array(length));
     this.roots = grow(this.roots, new Uint32Array(length));
+    this.versions = grow(this.versions, new Uint32Array(length));
   }
 }
 

@@ -5,6 +5,7 @@ import { type Body, Flag, Root } from "./body.ts";
 import type { WasmError } from "./error.ts";
 import { FloatLocals } from "./float-locals.ts";
 import { InstructionReader } from "./instruction-reader.ts";
+import { StoreSpans } from "./store-spans.ts";
 import { functionTypeIndex, type WasmModule } from "./module.ts";
 import {
   MAKES_SHAPE,
@@ -40,6 +41,7 @@ class BodyDecoder {
   /** For each operand the instruction that made it, or -1 if several may have. */
   readonly #stack: number[] = [];
   readonly #floats: FloatLocals;
+  readonly #spans: StoreSpans;
   #loopDepth = 0;
 
   constructor(module: WasmModule, index: number, body: Body) {
@@ -47,6 +49,7 @@ class BodyDecoder {
     this.#body = body;
     this.#reader = new InstructionReader(module, index);
     body.clear(this.#reader.locals());
+    this.#spans = new StoreSpans(body);
     this.#floats = new FloatLocals(body.localTypes, this.#reader.type.params.length);
   }
 
@@ -71,6 +74,7 @@ class BodyDecoder {
   }
 
   #apply(op: number, at: number): void {
+    this.#spans.follow(op, at, STORE_BYTES[op]! > 0 ? (this.#stack.at(-2) ?? -1) : -1);
     switch (op) {
       case Op.BLOCK:
       case Op.LOOP:

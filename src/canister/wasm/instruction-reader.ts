@@ -19,7 +19,7 @@ export class InstructionReader {
   readonly type: FunctionType;
   /** Instructions read so far. */
   count = 0;
-  /** Main immediate of the last instruction: an index or a memory offset. */
+  /** Main immediate of the last instruction: an index, a memory offset or an i32 constant. */
   a = 0;
   /** Second immediate: the alignment hint of a memory access, or an index. */
   b = 0;
@@ -127,7 +127,7 @@ export class InstructionReader {
         this.#readMemory();
         break;
       case Immediate.I32:
-        reader.s32();
+        this.a = reader.s32();
         break;
       case Immediate.I64:
         reader.s64();

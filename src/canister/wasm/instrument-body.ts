@@ -19,6 +19,7 @@ import {
   WEIGHT_32,
   WEIGHT_64,
 } from "./opcodes.ts";
+import { SPAN_BYTES_MAX } from "./store-spans.ts";
 import type { StoreGuard } from "./store-guard.ts";
 
 /** Stack bytes charged for a call, besides its locals and operands. */
@@ -248,32 +249,34 @@ class BodyInstrumenter {
 
   /** The write barrier, then the store. */
   #store(op: number, at: number): void {
+    if ((this.#body.flags[at]! & Flag.COVERED) !== 0) return this.#copy(at);
     const emit = this.#emit;
     const value = emit.temporary(present(valueTypeFromByte(STORE_TYPE[op]!)), "stored");
     const base = emit.temporary(this.#runtime.address, "base");
     const offset = this.#body.a[at]!;
-    const first = offset === 0 ? base : emit.temporary(this.#runtime.address, "first");
+    const { low, high } = this.#body.spans.get(at) ?? {
+      low: offset,
+      high: offset + STORE_BYTES[op]!,
+    };
+    const first = low === 0 ? base : emit.temporary(this.#runtime.address, "first");
     emit.set(value);
     emit.set(base);
-    if (offset > 0) {
+    if (low !== 0) {
       emit.get(base);
-      emit.addressConst(offset);
+      emit.addressConst(low);
       emit.addressOp(Op.I32_ADD, Op.I64_ADD);
       emit.set(first);
     }
-    this.#context.guard.writeCheck(
-      emit,
-      this.#cacheOf(STORE_BYTES[op]!, this.#body.roots[at]!),
-      first,
-    );
+    const cache = this.#cacheOf(widthClass(high - low), this.#body.roots[at]!);
+    this.#context.guard.writeCheck(emit, cache, first, high - low);
     emit.get(base);
     emit.get(value);
     this.#copy(at);
   }
 
-  /** The cache of stores of this width to the object that `root` names in this function. */
+  /** The cache of accesses of this width to the object that `root` names in this function. */
   #cacheOf(bytes: number, root: number): number {
-    const key = root * 32 + bytes;
+    const key = root * 2 * SPAN_BYTES_MAX + bytes;
     const found = this.#caches.get(key);
     if (found !== undefined) return found;
     const cache = this.#context.guard.take(bytes);
@@ -376,6 +379,13 @@ class BodyInstrumenter {
     emit.end();
     emit.get(value);
   }
+}
+
+/** The width of the caches that serve accesses of `bytes`: a power of two. */
+function widthClass(bytes: number): number {
+  let width = 1;
+  while (width < bytes) width *= 2;
+  return width;
 }
 
 interface Canonical {

@@ -19,7 +19,7 @@ import {
 import { includedFunctions } from "./included-functions.ts";
 import { writeNameSection } from "./name-section.ts";
 import { Op, PREFIX_FD } from "./opcodes.ts";
-import { StoreGuard } from "./store-guard.ts";
+import { type AddedFunction, StoreGuard } from "./store-guard.ts";
 import { WasmWriter } from "./writer.ts";
 
 /** Module name of the host's own imports. */
@@ -40,10 +40,8 @@ export function instrumentModule(module: WasmModule): Instrumented {
   return new ModuleInstrumenter(module).run();
 }
 
-interface AddedFunction {
+interface EntryFunction extends AddedFunction {
   readonly exportName: string;
-  readonly type: FunctionType;
-  readonly write: (emit: FunctionEmitter) => void;
 }
 
 class ModuleInstrumenter {
@@ -53,7 +51,7 @@ class ModuleInstrumenter {
   #runtime: Runtime;
   readonly #imports: readonly { name: string; type: FunctionType }[];
   readonly #firstAdded: number;
-  readonly #entries: readonly AddedFunction[];
+  readonly #entries: readonly EntryFunction[];
   readonly #guard: StoreGuard;
   readonly #output: WasmWriter = new WasmWriter();
   readonly #references: Set<number> = new Set();
@@ -296,10 +294,10 @@ class ModuleInstrumenter {
   }
 
   /** What the host can call. Entries reset the store guard, then leave the stack to the original. */
-  #entryFunctions(): AddedFunction[] {
+  #entryFunctions(): EntryFunction[] {
     const { address } = this.#runtime;
     const nothing: FunctionType = { params: [], results: [] };
-    const entries: AddedFunction[] = [
+    const entries: EntryFunction[] = [
       {
         exportName: "gyrotron:save",
         type: nothing,
@@ -341,7 +339,7 @@ class ModuleInstrumenter {
   }
 
   /** Passes on to the host; V8 unrolls loops up to a size, and calls of imports take more of it. */
-  #refillFunction(): { type: FunctionType; write: (emit: FunctionEmitter) => void } {
+  #refillFunction(): AddedFunction {
     return {
       type: { params: ["i64"], results: ["i64"] },
       write: (emit) => {

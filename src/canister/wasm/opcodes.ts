@@ -131,6 +131,8 @@ export const READS_SHAPE: Uint8Array = new Uint8Array(OPCODE_COUNT);
 export const MAKES_SHAPE: Uint8Array = new Uint8Array(OPCODE_COUNT);
 /** Bytes stored by a store instruction, else 0. */
 export const STORE_BYTES: Uint8Array = new Uint8Array(OPCODE_COUNT);
+/** 1 for instructions that go on to the next one or trap for an access out of bounds, else 0. */
+export const MEMORY_TRAPS_ONLY: Uint8Array = new Uint8Array(OPCODE_COUNT);
 /** Value type byte of the operand of a store instruction. */
 export const STORE_TYPE: Uint8Array = new Uint8Array(OPCODE_COUNT);
 
@@ -390,3 +392,25 @@ defineFloats();
 defineVectorMemory();
 defineVectorIntegers();
 defineVectorFloats();
+
+function markStraight(codes: readonly Numbers[]): void {
+  for (const entry of codes) {
+    const [first, last] = typeof entry === "number" ? [entry, entry] : entry;
+    for (let code = first; code <= last; code++) {
+      if (IMMEDIATE[code] !== Immediate.ABSENT) MEMORY_TRAPS_ONLY[code] = 1;
+    }
+  }
+}
+
+// All but control, calls, tables, growth, bulk operations, division, and trapping conversions.
+markStraight([Op.NOP, Op.BLOCK, [0x1a, 0x24], [0x28, 0x3f], [0x41, 0x6c], [0x71, 0x7e]]);
+markStraight([
+  [0x83, 0xa7],
+  [0xac, 0xad],
+  [0xb2, 0xc4],
+  [0xd0, 0xd2],
+]);
+markStraight([
+  [PREFIX_FC, PREFIX_FC + 7],
+  [PREFIX_FD, PREFIX_FD + 0xff],
+]);

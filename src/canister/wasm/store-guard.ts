@@ -20,9 +20,16 @@ const EXTENSION_STEPS_MAX = 64;
 /** Of the misses on dirty pages only every so many-th moves a range: they may come by turns. */
 const MISSES_PER_MOVE = 8;
 
-/** Two globals: the range's first address, and how many addresses in it a store may start at. */
+/** Two globals: the range's first address, and at how many addresses in it an access may start. */
 interface Cache {
+  /** Longest access served. */
   readonly bytes: number;
+}
+
+/** A function that instrumentation adds. */
+export interface AddedFunction {
+  readonly type: FunctionType;
+  readonly write: (emit: FunctionEmitter) => void;
 }
 
 /** Hands out caches while bodies are written, and writes the functions that serve them. */
@@ -46,7 +53,7 @@ export class StoreGuard {
     return ["i32", ...this.#caches.flatMap(() => [this.#address, this.#address])];
   }
 
-  /** The next cache for stores of `bytes` bytes. */
+  /** The next cache for accesses of at most `bytes` bytes. */
   take(bytes: number): number {
     const caches = this.#byWidth.get(bytes) ?? [];
     this.#byWidth.set(bytes, caches);
@@ -56,8 +63,9 @@ export class StoreGuard {
     return caches[turn % CACHES_PER_WIDTH]!;
   }
 
-  /** Lets a store at the address in local `first` pass, by way of `cache`. */
-  writeCheck(emit: FunctionEmitter, cache: number, first: number): void {
+  /** Lets stores to `bytes` bytes from the address in local `first` pass, by way of `cache`. */
+  writeCheck(emit: FunctionEmitter, cache: number, first: number, bytes: number): void {
+    assert(bytes <= this.#caches[cache]!.bytes, "access wider than its cache allows");
     emit.get(first);
     emit.opIndex(Op.GLOBAL_GET, this.#startGlobal(cache));
     emit.addressOp(Op.I32_SUB, Op.I64_SUB);
@@ -65,6 +73,7 @@ export class StoreGuard {
     emit.addressOp(Op.I32_GE_U, Op.I64_GE_U);
     emit.ifUnlikely();
     emit.get(first);
+    emit.i32(bytes);
     emit.opIndex(Op.CALL, this.#firstFunction + 2 + cache);
     emit.end();
   }
@@ -78,7 +87,7 @@ export class StoreGuard {
   }
 
   /** Types and bodies of `admit`, `extent` and the guards, in order. */
-  functions(): { type: FunctionType; write: (emit: FunctionEmitter) => void }[] {
+  functions(): AddedFunction[] {
     const address = this.#address;
     return [
       {
@@ -89,9 +98,9 @@ export class StoreGuard {
         type: { params: [address, "i32"], results: [address, address] },
         write: (emit) => this.#writeExtent(emit),
       },
-      ...this.#caches.map((_, cache) => ({
-        type: { params: [address], results: [] },
-        write: (emit: FunctionEmitter): void => this.#writeGuard(emit, cache),
+      ...this.#caches.map((_, cache): AddedFunction => ({
+        type: { params: [address, "i32"], results: [] },
+        write: (emit) => this.#writeGuard(emit, cache),
       })),
     ];
   }
@@ -101,15 +110,14 @@ export class StoreGuard {
     return this.#firstGlobal + 1 + 2 * cache;
   }
 
-  /** (address): admits the store, and from time to time moves the cache to where it is. */
+  /** (address, bytes): admits the stores, and from time to time moves the cache to where it is. */
   #writeGuard(emit: FunctionEmitter, cache: number): void {
-    const { bytes } = this.#caches[cache]!;
     emit.get(0);
-    emit.i32(bytes);
+    emit.get(1);
     emit.opIndex(Op.CALL, this.#firstFunction);
     emit.code.bytes(Op.IF, 0x40);
     emit.get(0);
-    emit.i32(bytes);
+    emit.i32(this.#caches[cache]!.bytes);
     emit.opIndex(Op.CALL, this.#firstFunction + 1);
     emit.opIndex(Op.GLOBAL_SET, this.#startGlobal(cache) + 1);
     emit.opIndex(Op.GLOBAL_SET, this.#startGlobal(cache));
