@@ -13,7 +13,12 @@ export type CliErrorInfo =
   | { code: "cli/rejected"; action: string; rejectCode: number; errorCode: string; message: string }
   | { code: "cli/node-refused"; status: number; message: string }
   | { code: "cli/identity"; file: string; problem: string }
-  | { code: "cli/file"; file: string; problem: string };
+  | { code: "cli/file"; file: string; problem: string }
+  | { code: "cli/unknown-model"; name: string; known: readonly string[] }
+  /** A run that ended without a text. */
+  | { code: "cli/job-failed"; reason: string; detail: string }
+  /** The example that a command talks to is not there. */
+  | { code: "cli/not-deployed"; name: string; url: string; file: string };
 
 /** A failure that a person can act on. */
 export class CliError extends GyrotronError<CliErrorInfo> {}
@@ -58,6 +63,14 @@ export function explainCliError(info: CliErrorInfo): string {
       return `cannot use the identity in ${info.file}: ${info.problem}`;
     case "cli/file":
       return `${info.file}: ${info.problem}`;
+    case "cli/unknown-model":
+      return `there is no model \`${info.name}\`: name a folder, a llama2.c .bin file, or ${info.known.join(", ")}, which comes with gyrotron`;
+    case "cli/job-failed":
+      return info.reason === "promptTooLong"
+        ? `the prompt is too long: ${info.detail}`
+        : `the model did not finish (${info.reason}): ${info.detail}`;
+    case "cli/not-deployed":
+      return `no canister ${info.name} is on the node at ${info.url}: deploy it with \`gyrotron deploy ${info.file}\`, or name another one with --canister`;
   }
 }
 

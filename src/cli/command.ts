@@ -34,6 +34,10 @@ export const COMMANDS: ReadonlyMap<string, Loader> = new Map<string, Loader>([
     "canister delete",
     async () => (await import("./commands/canister-lifecycle.ts")).canisterDelete,
   ],
+  ["chat", async () => (await import("./commands/chat.ts")).chat],
+  ["verify", async () => (await import("./commands/verify.ts")).verify],
+  ["run", async () => (await import("./commands/run.ts")).run],
+  ["conform", async () => (await import("./commands/conform.ts")).conform],
   ["version", async () => (await import("./commands/version.ts")).version],
   ["help", async () => (await import("./commands/help.ts")).help],
 ]);

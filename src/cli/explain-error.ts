@@ -89,6 +89,8 @@ function explainOther(error: GyrotronError<{ code: string }>): string {
       return `cannot listen on ${info.host} port ${info.port}: ${info.reason}`;
     case "node/keys":
       return `${info.path}: ${info.reason}`;
+    case "node/model":
+      return `cannot use the model ${info.path}: ${info.reason}`;
     case "node/host-failure":
       return `the node stopped itself: ${info.what}`;
     case "node/stopped":

@@ -50,6 +50,20 @@ export function readFlags(args: readonly string[], table: FlagTable, usage: stri
   }
 }
 
+/** An integer flag, or its default. @throws CliError `cli/usage` if it is no integer in the range */
+export function readInteger(
+  flags: Flags,
+  name: string,
+  range: { min: number; max: number; standard: number; usage: string },
+): number {
+  const text = flags.text(name);
+  if (text === undefined) return range.standard;
+  const value = /^\d+$/.test(text) ? Number(text) : Number.NaN;
+  if (value >= range.min && value <= range.max) return value;
+  const problem = `--${name} takes ${range.min} to ${range.max}, not ${text}`;
+  throw new CliError({ code: "cli/usage", problem, usage: range.usage });
+}
+
 /** Where the node is or shall be. @throws CliError if the port is no port */
 export function readAddress(flags: Flags, usage: string): { host: string; port: number } {
   const host = flags.text("host") ?? DEFAULT_HOST;

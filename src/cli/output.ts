@@ -19,6 +19,11 @@ export function print(text = "", tone: Tone = "plain"): void {
   process.stdout.write(`${paint(text, tone)}\n`);
 }
 
+/** Prints a piece of a line as it arrives. */
+export function printPiece(text: string): void {
+  process.stdout.write(text);
+}
+
 /** Prints on standard error: the one line that explains a failure, or a warning. */
 export function printProblem(text: string): void {
   process.stderr.write(`${text}\n`);

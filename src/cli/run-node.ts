@@ -20,6 +20,8 @@ export interface RunOptions {
 /** A node that answers. */
 export interface RunningNode {
   readonly core: NodeCore;
+  /** What runs its GPU jobs. */
+  readonly accelerator: JobAccelerator;
   readonly url: string;
   /** Resolves with the exit status when the node has ended, for whatever reason. */
   readonly ended: Promise<number>;
@@ -70,7 +72,7 @@ export async function runNode(options: RunOptions): Promise<RunningNode> {
     stop(1);
   });
   stopOnSignals(() => stop(0));
-  return { core, url: formatUrl(host, server.port), ended, stop: () => stop(0) };
+  return { core, accelerator, url: formatUrl(host, server.port), ended, stop: () => stop(0) };
 }
 
 /** Prints what canisters print and their traps, under their names. */

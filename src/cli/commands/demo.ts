@@ -1,30 +1,36 @@
 // `gyrotron demo` (what `npm start` runs): a node, a canister compiled and installed on it, and a
-// call to it as any ICP client would make it, with the certificate checked.
+// call that a language model answers, made as any ICP client would make it: the answer while it is
+// written, then the certified one, its price and its receipt.
 
-import { existsSync } from "node:fs";
-import { relative } from "node:path";
-import process from "node:process";
-import { fileURLToPath } from "node:url";
 import { AnonymousIdentity, type HttpAgent } from "@icp-sdk/core/agent";
-import { IDL } from "@icp-sdk/core/candid";
-import type { Principal } from "@icp-sdk/core/principal";
-import { printReply } from "../candid/print.ts";
+import { equalBytes, formatHex, present } from "gyrotron/base";
+import { fact, showComparison, showReceipt } from "../answer-report.ts";
+import { type Answer, askCanister } from "../ask-canister.ts";
 import type { Command } from "../command.ts";
 import { type DeployResult, deployCanister } from "../deploy-canister.ts";
 import { Deployments } from "../deployments.ts";
 import { showWarnings } from "../diagnostics.ts";
 import { DEFAULT_DATA, DEFAULT_PORT, readAddress, readFlags } from "../flags.ts";
 import { createAgent } from "../node-client.ts";
-import { paint, print } from "../output.ts";
+import { paint, print, printable, printPiece } from "../output.ts";
+import { type CheckedReceipt, checkEvidence } from "../receipt-check.ts";
+import { fetchReceiptsOfRequest } from "../receipt-evidence.ts";
 import { type RunningNode, runNode } from "../run-node.ts";
+import {
+  COUNTER_FILE,
+  displayPath,
+  STORYTELLER,
+  STORYTELLER_FILE,
+  STORYTELLER_METHOD,
+} from "../storyteller.ts";
 import { showReady } from "./start.ts";
 
-const EXAMPLE = "../../../examples/counter/main.mo";
+/** What the demo asks for: the beginning of a story. */
+const OPENING = "Once upon a time there was a";
 
 export const demo: Command = {
   usage: "demo [--once] [--port PORT] [--host ADDRESS] [--data FOLDER]",
-  summary:
-    "Starts a node, deploys the example canister, calls it and checks the answer's certificate.",
+  summary: "Starts a node, deploys the storyteller, asks it, and checks answer and receipt.",
   details: ["--once  ends after that; otherwise the node keeps running"],
   async run(args) {
     const text = { type: "string" } as const;
@@ -35,7 +41,7 @@ export const demo: Command = {
     const node = await runNode({ ...address, dataFolder });
     try {
       showReady(node, dataFolder);
-      await showCanister(node, dataFolder);
+      await showStory(node, dataFolder);
     } catch (error) {
       node.stop();
       await node.ended;
@@ -47,49 +53,64 @@ export const demo: Command = {
   },
 };
 
-async function showCanister(node: RunningNode, dataFolder: string): Promise<void> {
+async function showStory(node: RunningNode, dataFolder: string): Promise<void> {
   const agent = await createAgent(node.url, new AnonymousIdentity());
-  const file = fileURLToPath(new URL(EXAMPLE, import.meta.url));
   const result = await deployCanister({
     agent,
     deployments: new Deployments(dataFolder),
     dataFolder,
-    file,
-    name: undefined,
+    file: STORYTELLER_FILE,
+    name: STORYTELLER,
     argument: "()",
     mode: "auto",
   });
   showWarnings(result.module.warnings);
-  showDeployment(result, displayPath(file));
-  await showCall(agent, result.canister, "increment", IDL.encode([], []), [IDL.Nat]);
-  await showCall(agent, result.canister, "greet", IDL.encode([IDL.Text], ["world"]), [IDL.Text]);
+  showDeployment(result);
+  print();
+  printPiece(paint(OPENING, "strong"));
+  const question = { canister: result.canister, method: STORYTELLER_METHOD, text: OPENING };
+  const answer = await askCanister(agent, node.url, question, (piece) =>
+    printPiece(printable(piece)),
+  );
+  print("\n");
+  showComparison(answer);
+  await showProof(node, agent, result, answer);
 }
 
-function showDeployment(result: DeployResult, file: string): void {
+function showDeployment(result: DeployResult): void {
   const compiled =
     result.compileMs > 0 ? `compiled in ${(result.compileMs / 1000).toFixed(1)} s, ` : "";
   const how =
     result.action === "unchanged"
       ? "as it was"
       : `${result.action} in ${Math.round(result.installMs)} ms`;
+  const file = displayPath(STORYTELLER_FILE);
   print(`${paint(result.name, "strong")} ${result.canister.toText()}: ${file} ${compiled}${how}`);
 }
 
-async function showCall(
+/** Everything that is known of the answer besides its text. */
+async function showProof(
+  node: RunningNode,
   agent: HttpAgent,
-  canister: Principal,
-  methodName: string,
-  arg: Uint8Array,
-  types: IDL.Type[],
+  { canister }: DeployResult,
+  answer: Answer,
 ): Promise<void> {
-  const startedMs = performance.now();
-  const { reply, rawCertificate } = await agent.update(canister, { methodName, arg });
-  const ms = Math.round(performance.now() - startedMs);
-  const text = printReply(reply, types);
-  const check = paint("certificate verified by @icp-sdk/core", "good");
-  print(
-    `${methodName} -> ${paint(text, "strong")}  ${check} (${rawCertificate.length} bytes, ${ms} ms)`,
-  );
+  const verified = paint("certificate verified by @icp-sdk/core", "good");
+  fact("certified", `${verified} (${answer.certificateBytes} bytes)`);
+  fact("canister", canister.toText());
+  const [evidence] = await fetchReceiptsOfRequest(node.url, answer.requestId);
+  const rootKeyDer = present(agent.rootKey, "the agent has fetched the root key");
+  const checked = checkEvidence(present(evidence, "a delivered job has a receipt"), { rootKeyDer });
+  showModel(node, checked);
+  fact("backend", node.accelerator.device);
+  showReceipt(checked, answer.pace);
+}
+
+function showModel({ accelerator }: RunningNode, { receipt }: CheckedReceipt): void {
+  if (receipt === undefined) return;
+  const { modelHash } = receipt.job;
+  const model = accelerator.models.find(({ hash }) => equalBytes(hash, modelHash));
+  fact("model", `${model?.name ?? "unknown"} ${formatHex(modelHash)}`);
 }
 
 function showNextSteps(node: RunningNode): void {
@@ -100,18 +121,14 @@ function showNextSteps(node: RunningNode): void {
     "It keeps running; what canisters print shows here. Ctrl-C stops it, the state stays. Try, in another terminal:",
   );
   for (const line of [
-    `npx gyrotron canister call counter greet '("you")'${flag}`,
-    `npx gyrotron canister call counter get --query${flag}`,
-    `npx gyrotron canister call counter fail${flag}`,
-    `npx gyrotron canister status counter${flag}`,
+    `npx gyrotron chat "The old house by the sea"${flag}`,
+    `npx gyrotron verify RECEIPT${flag}`,
+    `npx gyrotron run storyteller "The old house by the sea"`,
+    `npx gyrotron deploy ${displayPath(COUNTER_FILE)}${flag}`,
+    `npx gyrotron canister call counter increment${flag}`,
     `npx gyrotron help`,
   ]) {
     print(`  ${line}`);
   }
   print();
-}
-
-function displayPath(file: string): string {
-  const short = relative(process.cwd(), file);
-  return existsSync(short) && !short.startsWith("..") ? short : file;
 }

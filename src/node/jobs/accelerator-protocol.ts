@@ -14,7 +14,7 @@ export type AcceleratorRequest = { kind: "load" } | { kind: "run"; number: numbe
 
 /** Answers, and the text of a running job as it grows. `number` is undefined for loading. */
 export type AcceleratorAnswer =
-  | { kind: "loaded"; models: ModelRecord[] }
+  | { kind: "loaded"; models: ModelRecord[]; device: string }
   | { kind: "text"; number: number; text: string }
   | { kind: "done"; number: number; result: Uint8Array }
   | { kind: "failed"; number: number | undefined; failure: Failure };

@@ -27,7 +27,7 @@ port.on("message", (request: AcceleratorRequest) => {
 
 async function answer(request: AcceleratorRequest): Promise<void> {
   try {
-    if (request.kind === "load") send({ kind: "loaded", models: await load() });
+    if (request.kind === "load") send({ kind: "loaded", ...(await load()) });
     else
       send({
         kind: "done",
@@ -40,14 +40,16 @@ async function answer(request: AcceleratorRequest): Promise<void> {
   }
 }
 
-async function load(): Promise<ModelRecord[]> {
+async function load(): Promise<{ models: ModelRecord[]; device: string }> {
   await installNodeCrypto();
+  let device = "none";
   for (const path of modelPaths) {
     const model = loadModel(path);
     const backend = await createWasmBackend({ threads });
+    ({ device } = backend);
     models.push({ model, generator: await createGenerator(model.prepared, { backend }) });
   }
-  return models.map(({ model }) => model.record);
+  return { models: models.map(({ model }) => model.record), device };
 }
 
 async function run(number: number, job: Job): Promise<Uint8Array> {

@@ -63,6 +63,7 @@ function setUp(options: { room?: () => boolean; fails?: boolean } = {}): {
   const host: JobRunnerHost = {
     accelerator: {
       models: [MODEL],
+      device: "made up",
       async run(job, onText) {
         await turn();
         const [message] = job.messages;

@@ -16,6 +16,8 @@ import {
 export interface JobAccelerator {
   /** Models that it holds; it abstains from jobs of others. */
   readonly models: readonly ModelRecord[];
+  /** What computes, for people. */
+  readonly device: string;
   /** Encoded result of a job; `onText` gets the text as it grows. A rejection is a failure of this node, not a result. */
   run(job: Job, onText: (text: string) => void): Promise<Uint8Array>;
   close(): Promise<void>;

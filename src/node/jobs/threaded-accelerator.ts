@@ -30,10 +30,11 @@ export async function startAccelerator(start: AcceleratorStart): Promise<JobAcce
 
 class ThreadedAccelerator implements JobAccelerator {
   readonly #worker: Worker;
-  readonly #loading = Promise.withResolvers<ModelRecord[]>();
+  readonly #loading = Promise.withResolvers<{ models: ModelRecord[]; device: string }>();
   readonly #running = new Map<number, RunningJob>();
   #lastNumber = 0;
   models: readonly ModelRecord[] = [];
+  device = "";
 
   constructor(start: AcceleratorStart) {
     const extension = import.meta.url.endsWith(".ts") ? ".ts" : ".js";
@@ -46,7 +47,9 @@ class ThreadedAccelerator implements JobAccelerator {
 
   async load(): Promise<void> {
     this.#post({ kind: "load" });
-    this.models = await this.#loading.promise;
+    const { models, device } = await this.#loading.promise;
+    this.models = models;
+    this.device = device;
   }
 
   run(job: Job, onText: (text: string) => void): Promise<Uint8Array> {
@@ -68,7 +71,7 @@ class ThreadedAccelerator implements JobAccelerator {
   #take(answer: AcceleratorAnswer): void {
     switch (answer.kind) {
       case "loaded":
-        this.#loading.resolve(answer.models);
+        this.#loading.resolve(answer);
         return;
       case "text":
         this.#running.get(answer.number)?.onText(answer.text);

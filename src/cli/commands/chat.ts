@@ -1,0 +1,76 @@
+// `gyrotron chat`: asks the storyteller on a running node, shows the answer while it is written, and
+// then what was certified, what it cost and the receipt.
+
+import { Principal } from "@icp-sdk/core/principal";
+import { present } from "gyrotron/base";
+import { fact, showComparison, showReceipt } from "../answer-report.ts";
+import { askCanister } from "../ask-canister.ts";
+import { canisterExists } from "../certified-canister.ts";
+import { CliError } from "../cli-error.ts";
+import type { Command } from "../command.ts";
+import { NODE_FLAGS, readFlags } from "../flags.ts";
+import { connect, findCanister, type NodeClient } from "../node-client.ts";
+import { paint, print, printable, printPiece } from "../output.ts";
+import { checkEvidence } from "../receipt-check.ts";
+import { fetchReceiptsOfRequest, saveEvidence } from "../receipt-evidence.ts";
+import { displayPath, STORYTELLER, STORYTELLER_FILE, STORYTELLER_METHOD } from "../storyteller.ts";
+
+export const chat: Command = {
+  usage: "chat TEXT [--canister CANISTER] [--method METHOD] [--save FILE]",
+  summary: "Asks the storyteller and checks its answer: preview, certificate, receipt.",
+  details: [
+    "TEXT               what the canister is asked, in quotes",
+    `--canister CANISTER  name or id of another canister (${STORYTELLER})`,
+    `--method METHOD      which takes a text and answers with one (${STORYTELLER_METHOD})`,
+    "--save FILE          keeps the receipt and its proof for `gyrotron verify`",
+  ],
+  async run(args) {
+    const text = { type: "string" } as const;
+    const table = { ...NODE_FLAGS, canister: text, method: text, save: text } as const;
+    const flags = readFlags(args, table, this.usage);
+    const [question, ...surplus] = flags.positionals;
+    if (question === undefined || surplus.length > 0) {
+      const problem = question === undefined ? "a text is needed" : "the text must be in quotes";
+      throw new CliError({ code: "cli/usage", problem, usage: this.usage });
+    }
+    const client = await connect(flags, this.usage);
+    const canister = await findTarget(client, flags.text("canister"));
+    const method = flags.text("method") ?? STORYTELLER_METHOD;
+    return showAnswer(client, { canister, method, text: question }, flags.text("save"));
+  },
+};
+
+async function showAnswer(
+  { agent, url }: NodeClient,
+  question: { canister: Principal; method: string; text: string },
+  file: string | undefined,
+): Promise<number> {
+  printPiece(paint(question.text, "strong"));
+  const answer = await askCanister(agent, url, question, (piece) => printPiece(printable(piece)));
+  print("\n");
+  showComparison(answer);
+  const verified = paint("verified by @icp-sdk/core", "good");
+  fact("certificate", `${verified} (${answer.certificateBytes} bytes)`);
+  const rootKeyDer = present(agent.rootKey, "the agent has fetched the root key");
+  const [evidence] = await fetchReceiptsOfRequest(url, answer.requestId);
+  if (evidence === undefined) {
+    fact("receipt", "none: the canister asked no language model");
+    return 0;
+  }
+  const checked = checkEvidence(evidence, { rootKeyDer });
+  showReceipt(checked, answer.pace);
+  if (file !== undefined) saveEvidence(file, evidence);
+  return checked.checks.every(({ isOk }) => isOk) ? 0 : 1;
+}
+
+/** The canister to ask. @throws CliError `cli/not-deployed`, `cli/unknown-canister` */
+async function findTarget(client: NodeClient, name: string | undefined): Promise<Principal> {
+  if (name !== undefined) return findCanister(client, name);
+  const deployment = client.deployments.get(STORYTELLER);
+  if (deployment !== undefined) {
+    const canister = Principal.fromText(deployment.id);
+    if (await canisterExists(client.agent, canister)) return canister;
+  }
+  const file = displayPath(STORYTELLER_FILE);
+  throw new CliError({ code: "cli/not-deployed", name: STORYTELLER, url: client.url, file });
+}

@@ -1,0 +1,87 @@
+// `gyrotron conform`: whether a backend on this machine computes the bits that the specification
+// demands, case by case against the oracle and as one digest against the published one.
+
+import {
+  type CaseSet,
+  createReferenceBackend,
+  createWasmBackend,
+  PUBLISHED_CONFORMANCE,
+  runConformance,
+} from "gyrotron/backend";
+import type { Backend } from "gyrotron/tensor";
+import { fact } from "../answer-report.ts";
+import { CliError } from "../cli-error.ts";
+import type { Command } from "../command.ts";
+import { type Flags, readFlags, readInteger } from "../flags.ts";
+import { THREADS_MAX } from "../local-model.ts";
+import { paint, print } from "../output.ts";
+
+const BACKENDS = ["wasm", "oracle"] as const;
+const CASE_SETS: readonly CaseSet[] = ["quick", "full"];
+/** Mismatches that are listed for people; JSON has them all. */
+const SHOWN_MAX = 20;
+
+export const conform: Command = {
+  usage: "conform [--backend wasm|oracle] [--cases quick|full] [--threads N] [--json]",
+  summary: "Checks that this machine computes the specified bits.",
+  details: [
+    "--backend B   wasm (default): the CPU's; oracle: the slow one that the others are measured by",
+    "--cases SET   quick (default) or full",
+    "--threads N   of the wasm backend (1)",
+    "--json        one JSON object",
+  ],
+  async run(args) {
+    const { usage } = this;
+    const text = { type: "string" } as const;
+    const table = { backend: text, cases: text, threads: text, json: { type: "boolean" } } as const;
+    const flags = readFlags(args, table, usage);
+    if (flags.positionals.length > 0) {
+      throw new CliError({ code: "cli/usage", problem: "it takes flags only", usage });
+    }
+    const name = readChoice(flags, "backend", BACKENDS, usage);
+    const set = readChoice(flags, "cases", CASE_SETS, usage);
+    const threads = readInteger(flags, "threads", { min: 1, max: THREADS_MAX, standard: 1, usage });
+    const backend =
+      name === "oracle" ? createReferenceBackend() : await createWasmBackend({ threads });
+    try {
+      return await report(backend, set, flags.isSet("json"));
+    } finally {
+      await backend.close();
+    }
+  },
+};
+
+async function report(backend: Backend, set: CaseSet, asJson: boolean): Promise<number> {
+  const { device, cases, mismatches, digest } = await runConformance(backend, set);
+  const published = PUBLISHED_CONFORMANCE[set];
+  const isPublished = digest === published.digest && cases === published.cases;
+  const conforms = mismatches.length === 0 && isPublished;
+  if (asJson) {
+    const result = { device, set, cases, mismatches, digest, publishedDigest: published.digest };
+    print(JSON.stringify({ ...result, conforms }, undefined, 2));
+    return conforms ? 0 : 1;
+  }
+  fact("device", device);
+  fact("cases", `${cases} (${set}), ${mismatches.length} differ from the oracle`);
+  for (const id of mismatches.slice(0, SHOWN_MAX)) fact("", id, "bad");
+  fact("digest", digest);
+  const verdict = isPublished
+    ? paint("equal to the published digest", "good")
+    : paint(`the published digest is ${published.digest} (${published.cases} cases)`, "bad");
+  fact("", verdict);
+  return conforms ? 0 : 1;
+}
+
+/** One of a few words; the first is the default. @throws CliError `cli/usage` */
+function readChoice<const N extends string>(
+  flags: Flags,
+  name: string,
+  choices: readonly N[],
+  usage: string,
+): N {
+  const text = flags.text(name) ?? choices[0];
+  const choice = choices.find((known) => known === text);
+  if (choice !== undefined) return choice;
+  const problem = `--${name} takes ${choices.join(", ")}, not ${text}`;
+  throw new CliError({ code: "cli/usage", problem, usage });
+}

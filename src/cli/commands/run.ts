@@ -1,0 +1,168 @@
+// `gyrotron run`: a language model on this machine, without a node: the text, the digest of all its
+// logits, and how fast it was.
+
+import { formatHex } from "gyrotron/base";
+import type { Job, JobResult, SamplingParameters } from "gyrotron/job";
+import { type Precision, PRECISIONS } from "gyrotron/tensor";
+import { fact, tokensPerSecond } from "../answer-report.ts";
+import { CliError } from "../cli-error.ts";
+import type { Command } from "../command.ts";
+import { type Flags, type FlagTable, readFlags, readInteger } from "../flags.ts";
+import { LocalModel, THREADS_MAX, type TimedRun } from "../local-model.ts";
+import { paint, print, printable, printPiece } from "../output.ts";
+
+const TABLE = {
+  "max-tokens": { type: "string" },
+  temperature: { type: "string" },
+  "top-p": { type: "string" },
+  "top-k": { type: "string" },
+  seed: { type: "string" },
+  precision: { type: "string" },
+  threads: { type: "string" },
+  json: { type: "boolean" },
+} as const satisfies FlagTable;
+
+const TOKENS_STANDARD = 256;
+const TOKENS_MAX = 1_000_000;
+/** 1 in the fixed point of sampling parameters. */
+const ONE = 65_536;
+const TEMPERATURE_STANDARD = "0.6";
+const TOP_P_STANDARD = "0.9";
+/** What integer sampling allows. */
+const TEMPERATURE_MAX = 16;
+
+export const run: Command = {
+  usage: "run MODEL PROMPT [--max-tokens N] [--seed S] [--json]",
+  summary: "Runs a language model on this machine, without a node.",
+  details: [
+    "MODEL            a folder (config.json, model.safetensors, tokenizer.bin), a llama2.c .bin file",
+    "                 with tokenizer.bin or tok512.bin beside it, or storyteller, which comes with gyrotron",
+    `--max-tokens N   tokens to write at most (${TOKENS_STANDARD}); the model's context may allow fewer`,
+    `--temperature T  0 takes the likeliest token each time (${TEMPERATURE_STANDARD})`,
+    `--top-p P        draws among the likeliest tokens that make up P (${TOP_P_STANDARD})`,
+    "--top-k K        draws among the K likeliest tokens; 0 is no limit (0)",
+    "--seed S         the same seed gives the same text on every machine (0)",
+    `--precision P    ${PRECISIONS.join(", ")}: bits of weights and activations`,
+    "--threads N      changes the speed and nothing else (1)",
+    "--json           one JSON object instead of the text",
+  ],
+  async run(args) {
+    const flags = readFlags(args, TABLE, this.usage);
+    const [name, prompt, ...surplus] = flags.positionals;
+    if (name === undefined || prompt === undefined || surplus.length > 0) {
+      const problem =
+        surplus.length > 0
+          ? "the prompt must be one text in quotes"
+          : "a model and a prompt are needed";
+      throw new CliError({ code: "cli/usage", problem, usage: this.usage });
+    }
+    const { usage } = this;
+    const sampling = readSampling(flags, usage);
+    const limits = { min: 1, max: TOKENS_MAX, standard: TOKENS_STANDARD, usage };
+    const outputTokensMax = readInteger(flags, "max-tokens", limits);
+    const threads = readInteger(flags, "threads", { min: 1, max: THREADS_MAX, standard: 1, usage });
+    const precision = readPrecision(flags, usage);
+    const local = await LocalModel.open(name, { precision, threads });
+    try {
+      const messages: Job["messages"] = [{ role: "user", content: prompt }];
+      const modelHash = local.model.record.hash;
+      const job: Job = { modelHash, messages, outputTokensMax, sampling };
+      return await (flags.isSet("json") ? runForPrograms : runForPeople)(local, job);
+    } finally {
+      await local.close();
+    }
+  },
+};
+
+async function runForPeople(local: LocalModel, job: Job): Promise<number> {
+  const { model, device } = local;
+  printPiece(paint(job.messages[0]?.content.trim() ?? "", "strong"));
+  const done = await local.run(job, (piece) => printPiece(printable(piece)));
+  print("\n");
+  const result = requireCompleted(done.result);
+  const { prefill, decode } = ratesOf(result, done);
+  fact("model", `${model.record.name} ${formatHex(model.record.hash)}`);
+  fact("device", `${device}, ${model.prepared.precision}`);
+  fact("tokens", `${result.promptTokens} prompt${prefill && ` at ${prefill} a second`}`);
+  fact("", `${result.outputTokens} output${decode && ` at ${decode} a second`}`);
+  fact("logits", formatHex(result.logitsDigest));
+  return 0;
+}
+
+async function runForPrograms(local: LocalModel, job: Job): Promise<number> {
+  const { model, device } = local;
+  const done = await local.run(job);
+  const result = requireCompleted(done.result);
+  const { prefill, decode } = ratesOf(result, done);
+  const { temperature, topP, topK, seed } = job.sampling;
+  const report = {
+    model: model.record.name,
+    modelHash: formatHex(model.record.hash),
+    device,
+    precision: model.prepared.precision,
+    text: result.text,
+    tokens: done.tokens,
+    promptTokens: result.promptTokens,
+    outputTokens: result.outputTokens,
+    finish: result.finish,
+    logitsDigest: formatHex(result.logitsDigest),
+    sampling: { temperature: temperature / ONE, topP: topP / ONE, topK, seed: String(seed) },
+    prefillTokensPerSecond: Number(prefill),
+    decodeTokensPerSecond: Number(decode),
+  };
+  print(JSON.stringify(report, undefined, 2));
+  return 0;
+}
+
+/** Prompt tokens until the first token was known; the others from then on. Empty if nothing was measured. */
+function ratesOf(
+  result: { promptTokens: number; outputTokens: number },
+  { prefillMs, decodeMs }: TimedRun,
+): { prefill: string; decode: string } {
+  return {
+    prefill: tokensPerSecond(result.promptTokens, prefillMs),
+    decode: tokensPerSecond(result.outputTokens - 1, decodeMs),
+  };
+}
+
+function requireCompleted(result: JobResult): Extract<JobResult, { kind: "completed" }> {
+  if (result.kind === "completed") return result;
+  throw new CliError({ code: "cli/job-failed", reason: result.reason, detail: result.detail });
+}
+
+function readSampling(flags: Flags, usage: string): SamplingParameters {
+  const temperatures = { min: 0, max: TEMPERATURE_MAX, standard: TEMPERATURE_STANDARD, usage };
+  const temperature = readFixedPoint(flags, "temperature", temperatures);
+  const shares = { min: 1 / ONE, max: 1, standard: TOP_P_STANDARD, usage };
+  const topP = readFixedPoint(flags, "top-p", shares);
+  const topK = readInteger(flags, "top-k", { min: 0, max: 2 ** 31 - 1, standard: 0, usage });
+  return { temperature, topP, topK, seed: readSeed(flags, usage) };
+}
+
+/** A decimal number as the 1/65536 that sampling uses. */
+function readFixedPoint(
+  flags: Flags,
+  name: string,
+  range: { min: number; max: number; standard: string; usage: string },
+): number {
+  const text = flags.text(name) ?? range.standard;
+  const value = /^\d+(\.\d+)?$/.test(text) ? Number(text) : Number.NaN;
+  if (value >= range.min && value <= range.max) return Math.round(value * ONE);
+  const problem = `--${name} takes ${range.min} to ${range.max}, not ${text}`;
+  throw new CliError({ code: "cli/usage", problem, usage: range.usage });
+}
+
+function readSeed(flags: Flags, usage: string): bigint {
+  const text = flags.text("seed") ?? "0";
+  if (/^\d{1,20}$/.test(text) && BigInt(text) < 1n << 64n) return BigInt(text);
+  const problem = `--seed takes 0 to ${(1n << 64n) - 1n}, not ${text}`;
+  throw new CliError({ code: "cli/usage", problem, usage });
+}
+
+function readPrecision(flags: Flags, usage: string): Precision | undefined {
+  const text = flags.text("precision");
+  const precision = PRECISIONS.find((known) => known === text);
+  if (precision !== undefined || text === undefined) return precision;
+  const problem = `--precision takes ${PRECISIONS.join(", ")}, not ${text}`;
+  throw new CliError({ code: "cli/usage", problem, usage });
+}

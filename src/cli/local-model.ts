@@ -1,0 +1,85 @@
+// A language model on this machine, without a node: found by name or path, run on the CPU backend.
+// The same code and the same bits as the accelerator of a node.
+
+import { existsSync } from "node:fs";
+import { type JobRun, type LanguageModel, runJob } from "gyrotron/accelerator";
+import { createWasmBackend } from "gyrotron/backend";
+import type { Job } from "gyrotron/job";
+import { createGenerator, type TextGenerator } from "gyrotron/learn";
+import { BUNDLED_MODEL, bundledModelPath, loadModel } from "gyrotron/node";
+import type { Precision } from "gyrotron/tensor";
+import { CliError } from "./cli-error.ts";
+
+/** How a model is to run. */
+export interface LocalModelOptions {
+  readonly precision?: Precision | undefined;
+  /** Threads of the backend: change speed only. */
+  readonly threads: number;
+}
+
+/** A run with its times. */
+export interface TimedRun extends JobRun {
+  /** Until the first token was known, ms. */
+  readonly prefillMs: number;
+  /** From the first token to the last, ms. */
+  readonly decodeMs: number;
+}
+
+/** Most threads that the backend takes. */
+export const THREADS_MAX = 64;
+
+/** A model ready to run here. */
+export class LocalModel {
+  readonly model: LanguageModel;
+  readonly device: string;
+  readonly #generator: TextGenerator;
+  readonly #close: () => Promise<void>;
+
+  private constructor(
+    model: LanguageModel,
+    generator: TextGenerator,
+    backend: { device: string; close: () => Promise<void> },
+  ) {
+    this.model = model;
+    this.#generator = generator;
+    this.device = backend.device;
+    this.#close = () => backend.close();
+  }
+
+  /** Loads a model. @throws CliError `cli/unknown-model`; NodeError `node/model` that names the damaged file */
+  static async open(name: string, options: LocalModelOptions): Promise<LocalModel> {
+    const model = loadModel(findModel(name), options.precision);
+    const backend = await createWasmBackend({ threads: options.threads });
+    return new LocalModel(model, await createGenerator(model.prepared, { backend }), backend);
+  }
+
+  /** Runs a job; `onText` gets each new piece of the text. */
+  async run(job: Job, onText: (piece: string) => void = () => {}): Promise<TimedRun> {
+    const startMs = performance.now();
+    let firstMs: number | undefined;
+    let shown = 0;
+    const run = await runJob(this.model, this.#generator, job, (text) => {
+      firstMs ??= performance.now();
+      if (text.length > shown) onText(text.slice(shown));
+      shown = text.length;
+    });
+    const endMs = performance.now();
+    firstMs ??= endMs;
+    const { result } = run;
+    // What the last token left open becomes text only at the end.
+    if (result.kind === "completed" && result.text.length > shown) onText(result.text.slice(shown));
+    return { ...run, prefillMs: firstMs - startMs, decodeMs: endMs - firstMs };
+  }
+
+  async close(): Promise<void> {
+    await this.#generator.close();
+    await this.#close();
+  }
+}
+
+/** The path of a model: the bundled one by its name, any other by its path. */
+function findModel(name: string): string {
+  if (name === BUNDLED_MODEL) return bundledModelPath();
+  if (existsSync(name)) return name;
+  throw new CliError({ code: "cli/unknown-model", name, known: [BUNDLED_MODEL] });
+}
