@@ -22,7 +22,9 @@ export function decodeCandid(types: IDL.Type[], bytes: Uint8Array): unknown[] {
   try {
     return IDL.decode(types, bytes);
   } catch (error) {
-    const what = error instanceof Error ? error.message : String(error);
+    // Never the library's text: it numbers types by how many this process has decoded before, and
+    // what is said here reaches reject messages.
+    const what = "the values are not of the expected types";
     throw new DecodeError({ code: "candid/decode", what, offset: 0 }, { cause: error });
   }
 }

@@ -2,13 +2,17 @@
 // or a record that contains itself; this walk over type table and values visits what a decoder would
 // visit and stops at a limit, before any value is built.
 
-import { DecodeError } from "gyrotron/base";
+import { DecodeError, PRINCIPAL_BYTES_MAX } from "gyrotron/base";
 
 /** Values visited per byte of input and in addition to it: generous for honest data. */
 const VISITS_BASE = 10_000;
 const VISITS_PER_BYTE = 16;
 const DEPTH_MAX = 100;
 const TABLE_TYPES_MAX = 10_000;
+/** Bytes of one nat or int: building a number takes time that grows with the square of its length. */
+const NUMBER_BYTES_MAX = 100;
+/** Bytes of a count or an index, zeros at its end included. */
+const COUNT_BYTES_MAX = 10;
 
 const OPT = -18;
 const VEC = -19;
@@ -141,8 +145,8 @@ class CostWalk {
     const fixed = FIXED_BYTES[type];
     if (fixed !== undefined) return this.#skip(fixed);
     if (type === NAT || type === INT) {
-      while ((this.#byte() & 0x80) !== 0)
-        if (--this.#visitsLeft < 0) throw this.#error("number is too long");
+      for (let length = 1; (this.#byte() & 0x80) !== 0; length++)
+        if (length === NUMBER_BYTES_MAX) throw this.#error("number is too long");
       return;
     }
     if (type === TEXT) return this.#skip(this.#unsigned());
@@ -159,7 +163,9 @@ class CostWalk {
 
   #principal(): void {
     if (!this.#flag()) throw this.#error("opaque principal");
-    this.#skip(this.#unsigned());
+    const length = this.#unsigned();
+    if (length > PRINCIPAL_BYTES_MAX) throw this.#error("principal is too long");
+    this.#skip(length);
   }
 
   #flag(): boolean {
@@ -181,12 +187,13 @@ class CostWalk {
   /** LEB128 up to 2^53. */
   #unsigned(): number {
     let value = 0;
-    for (let shift = 0; ; shift += 7) {
+    for (let shift = 0; shift < 7 * COUNT_BYTES_MAX; shift += 7) {
       const byte = this.#byte();
       value += (byte & 0x7f) * 2 ** shift;
       if (value > Number.MAX_SAFE_INTEGER) throw this.#error("number is too large");
       if ((byte & 0x80) === 0) return value;
     }
+    throw this.#error("number is too long");
   }
 
   /** SLEB128 of a type code or index. */
