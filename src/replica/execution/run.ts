@@ -47,7 +47,10 @@ export function prepayExecution(
   return { prepaid };
 }
 
-/** Returns what an execution did not use of its prepayment. */
+/**
+ * Returns what an execution did not use of its prepayment. The price never exceeds that, although an
+ * upgrade between a call and its callback may have made instructions dearer.
+ */
 export function settleExecution(
   context: BlockContext,
   canister: CanisterRecord,
@@ -56,7 +59,7 @@ export function settleExecution(
 ): void {
   context.instructionsUsed += used;
   const price = context.prices.execution(used, isWasm64(context, canister));
-  refundCharge(canister, "instructions", prepaid - price);
+  refundCharge(canister, "instructions", price < prepaid ? prepaid - price : 0n);
 }
 
 /** Runs code in a session of its own or in one already open. A trap has been logged and its memory undone. */

@@ -2,7 +2,7 @@
 // they take turns with them; a frozen or stopped canister skips them.
 
 import { UPDATE_INSTRUCTIONS_MAX } from "gyrotron/base";
-import type { BlockContext } from "../block-context.ts";
+import { type BlockContext, installedModule } from "../block-context.ts";
 import type { CanisterRecord, Message } from "../state/records.ts";
 import { finishStopping, settleContext, systemCallContext } from "./call-contexts.ts";
 import {
@@ -24,7 +24,7 @@ export function queueDueTasks(context: BlockContext): void {
     if (canister === undefined) continue;
     state.setGlobalTimer(canister, 0n);
     state.putCanister(canister);
-    if (canRun(canister, "globalTimer"))
+    if (canRun(context, canister, "globalTimer"))
       state.pushMessage(id, { kind: "task", task: "globalTimer" });
   }
   const system = state.system();
@@ -37,7 +37,7 @@ export function queueDueTasks(context: BlockContext): void {
   state.putSystem(system);
   for (const id of system.heartbeats) {
     const canister = state.canister(id);
-    if (canister !== undefined && canRun(canister, "heartbeat")) {
+    if (canister !== undefined && canRun(context, canister, "heartbeat")) {
       state.pushMessage(id, { kind: "task", task: "heartbeat" });
     }
   }
@@ -57,7 +57,7 @@ export function executeTask(
   canister: CanisterRecord,
   message: Extract<Message, { kind: "task" }>,
 ): void {
-  if (!canRun(canister, message.task)) return;
+  if (!canRun(context, canister, message.task)) return;
   const paid = prepayExecution(context, canister, UPDATE_INSTRUCTIONS_MAX);
   if ("kind" in paid) return;
   const callContext = systemCallContext();
@@ -82,7 +82,13 @@ export function executeTask(
   finishStopping(context, canister);
 }
 
-function canRun(canister: CanisterRecord, task: "globalTimer" | "heartbeat"): boolean {
+/** Asked again when the task's turn comes: the code may have changed since it was queued. */
+function canRun(
+  context: BlockContext,
+  canister: CanisterRecord,
+  task: "globalTimer" | "heartbeat",
+): boolean {
   if (canister.status !== "running" || canister.code === undefined) return false;
-  return task === "heartbeat" || canister.code.hasGlobalTimer;
+  if (task === "globalTimer") return canister.code.hasGlobalTimer;
+  return installedModule(context, canister).exports.has("canister_heartbeat");
 }

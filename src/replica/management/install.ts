@@ -1,7 +1,7 @@
 // Installing, upgrading and uninstalling code. One installation is one atomic unit: hooks of old and
 // new code, memories and records change together or not at all; only the instructions stay charged.
 
-import { formatHex, INSTALL_INSTRUCTIONS_MAX, present, WASM_PAGE_BYTES } from "gyrotron/base";
+import { INSTALL_INSTRUCTIONS_MAX, present, WASM_PAGE_BYTES } from "gyrotron/base";
 import type { IdlPrincipal } from "gyrotron/candid";
 import { type ImageSession, type PreparedModule, WasmError } from "gyrotron/canister";
 import { formatPrincipal } from "gyrotron/crypto";
@@ -125,7 +125,7 @@ export function dropCode(context: BlockContext, canister: CanisterRecord): void 
   context.state.clearStoredChunks(canister.id);
   context.state.putLog(canister.id, []);
   context.state.setGlobalTimer(canister, 0n);
-  setHeartbeat(context, canister.id, false);
+  context.state.setHeartbeat(canister.id, false);
   if (canister.code !== undefined) context.state.releaseModule(canister.code.moduleHash);
   canister.code = undefined;
   canister.image = { heapPages: 0, heapPagesPhysical: 0, stablePages: 0, globals: NO_ARGUMENT };
@@ -196,6 +196,8 @@ class Installation {
     }
     const delta = session.commit();
     canister.image = delta.image;
+    // A session on an empty image does not know of memories to delete.
+    if (!isUpgrade) this.#context.state.deleteMemories(canister.id);
     this.#context.state.applyImage(canister.id, delta);
     if (canister.generation !== generation) {
       canister.generation = generation;
@@ -357,7 +359,7 @@ function recordCode(
   };
   canister.installedNs = context.timeNs;
   canister.version++;
-  setHeartbeat(context, canister.id, module.exports.has("canister_heartbeat"));
+  context.state.setHeartbeat(canister.id, module.exports.has("canister_heartbeat"));
   const info = present(context.state.publicInfo(canister.id));
   context.state.putPublicInfo(canister.id, {
     ...info,
@@ -365,13 +367,6 @@ function recordCode(
     installedNs: context.timeNs,
     metadata: [...module.customSections],
   });
-}
-
-function setHeartbeat(context: BlockContext, id: Uint8Array, enabled: boolean): void {
-  const system = context.state.system();
-  const others = system.heartbeats.filter((other) => formatHex(other) !== formatHex(id));
-  system.heartbeats = enabled ? [...others, id] : others;
-  context.state.putSystem(system);
 }
 
 function keepsMainMemory(module: PreparedModule): boolean {

@@ -11,6 +11,7 @@ import {
 import type { BlockContext } from "../block-context.ts";
 import { charge, deposit } from "../cycles/balance.ts";
 import { cancelStopWaiters, finishStopping } from "../execution/call-contexts.ts";
+import { isNativeCanister } from "../native-canisters.ts";
 import { ErrorCode, type Reject, reject } from "../reject.ts";
 import type { CanisterRecord } from "../state/records.ts";
 import { DIDL_EMPTY } from "./candid-constants.ts";
@@ -27,6 +28,8 @@ import { changeSettings, defaultSettings, type GivenSettings } from "./settings.
 const DONE: MethodResult = { kind: "reply", bytes: DIDL_EMPTY };
 const STOP_TIMEOUT_NS = 300_000_000_000n;
 const PROVISIONAL_CYCLES = 100_000_000_000_000n;
+/** At most so many from nowhere at a time: no number of such calls makes a sum of 2^128. */
+const PROVISIONAL_CYCLES_MAX = 10n ** 24n;
 /** The first number of the canisters that users create; everything below is reserved for well-known ids. */
 export const FIRST_USER_CANISTER = 0x8000_0000_0000_0000n;
 
@@ -64,14 +67,11 @@ export function provisionalCreateCanister(
 ): MethodResult {
   const settings = changeSettings(defaultSettings(call.sender), argument.settings[0]);
   if ("kind" in settings) return settings;
+  const amount = argument.amount[0] ?? PROVISIONAL_CYCLES;
+  if (amount > PROVISIONAL_CYCLES_MAX) return tooManyCycles(amount);
   const id = chooseCanisterId(context, argument.specified_id[0]);
   if ("kind" in id) return id;
-  const canister = addCanister(
-    context,
-    id.bytes,
-    settings,
-    argument.amount[0] ?? PROVISIONAL_CYCLES,
-  );
+  const canister = addCanister(context, id.bytes, settings, amount);
   return replyWith("canisterId", { canister_id: toIdlPrincipal(canister.id) });
 }
 
@@ -83,6 +83,7 @@ export function provisionalTopUp(
 ): MethodResult {
   const canister = findCanister(context, argument.canister_id);
   if (isReject(canister)) return canister;
+  if (argument.amount > PROVISIONAL_CYCLES_MAX) return tooManyCycles(argument.amount);
   deposit(canister, argument.amount);
   context.state.putCanister(canister);
   return DONE;
@@ -171,16 +172,20 @@ export function deleteCanister(
   if (canister.status !== "stopped") {
     return reject(ErrorCode.notStopped, `Canister ${name} must be stopped before it is deleted.`);
   }
-  if (context.state.inboxCount(canister.id) > 0) {
+  // A job answers its caller even if the call has timed out before.
+  if (context.state.inboxCount(canister.id) > 0 || canister.pendingJobs > 0) {
     const text = `Canister ${name} has messages in its queues and cannot be deleted now. Please retry after some time.`;
     return reject(ErrorCode.queueNotEmpty, text);
   }
   context.engine.runtime.evict(canister.id);
   context.state.setGlobalTimer(canister, 0n);
+  context.state.setHeartbeat(canister.id, false);
   context.state.deleteMemories(canister.id);
   context.state.clearStoredChunks(canister.id);
   if (canister.code !== undefined) context.state.releaseModule(canister.code.moduleHash);
   context.state.deleteCanister(canister.id);
+  if ((canisterIdToU64(canister.id) ?? 0n) < FIRST_USER_CANISTER)
+    context.state.retireId(canister.id);
   return DONE;
 }
 
@@ -247,11 +252,20 @@ function chooseCanisterId(
     const text = `The specified_id ${specified.toText()} is not in the range of ids that may be specified.`;
     return reject(ErrorCode.invalidManagementPayload, text);
   }
-  if (context.state.canister(bytes) === undefined) return { bytes };
+  const isTaken =
+    isNativeCanister(bytes) ||
+    context.state.isRetired(bytes) ||
+    context.state.canister(bytes) !== undefined;
+  if (!isTaken) return { bytes };
   return reject(
     ErrorCode.canisterIdAlreadyExists,
     `Canister ${specified.toText()} is already installed.`,
   );
+}
+
+function tooManyCycles(amount: bigint): Reject {
+  const text = `${amount} cycles are more than the ${PROVISIONAL_CYCLES_MAX} that can be had at a time.`;
+  return reject(ErrorCode.invalidManagementPayload, text);
 }
 
 function nextCanisterId(context: BlockContext): Uint8Array {

@@ -36,6 +36,7 @@ export const KEY_PREFIX: Readonly<Record<KeyType, Uint8Array>> = {
   jobDeadline: type("v"),
   model: type("o"),
   receipts: type("z"),
+  retired: type("r"),
 };
 
 /** The types of keys, by what they hold. */
@@ -61,7 +62,8 @@ export type KeyType =
   | "job"
   | "jobDeadline"
   | "model"
-  | "receipts";
+  | "receipts"
+  | "retired";
 
 const ofCanister = (prefix: Uint8Array, id: Uint8Array): Uint8Array =>
   concatBytes(prefix, sized(id));
@@ -75,6 +77,8 @@ export const networkKey: Uint8Array = KEY_PREFIX.network;
 /** Counters and the run queue of the state machine. */
 export const systemKey: Uint8Array = KEY_PREFIX.system;
 export const canisterKey = (id: Uint8Array): Uint8Array => ofCanister(KEY_PREFIX.canister, id);
+/** Id of a deleted canister that somebody had chosen. */
+export const retiredKey = (id: Uint8Array): Uint8Array => ofCanister(KEY_PREFIX.retired, id);
 /** What the certified tree shows of a canister. */
 export const publicInfoKey = (id: Uint8Array): Uint8Array => ofCanister(KEY_PREFIX.publicInfo, id);
 export const heapPrefix = (id: Uint8Array): Uint8Array => ofCanister(KEY_PREFIX.heapChunk, id);

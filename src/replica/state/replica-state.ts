@@ -47,6 +47,14 @@ export class ReplicaState {
     this.overlay.put(records.systemCodec, keys.systemKey, system);
   }
 
+  /** Whether a canister is among those whose heartbeat runs. */
+  setHeartbeat(id: Uint8Array, enabled: boolean): void {
+    const system = this.system();
+    const others = system.heartbeats.filter((other) => !equalBytes(other, id));
+    system.heartbeats = enabled ? [...others, id] : others;
+    this.putSystem(system);
+  }
+
   // --- canisters
 
   canister(id: Uint8Array): records.CanisterRecord | undefined {
@@ -62,6 +70,15 @@ export class ReplicaState {
     this.overlay.delete(keys.publicInfoKey(id));
     this.overlay.delete(keys.logKey(id));
     this.overlay.delete(keys.inboxKey(id));
+  }
+
+  /** Remembers an id that may not be given again: late answers to the old canister still carry it. */
+  retireId(id: Uint8Array): void {
+    this.overlay.put(rawBytes, keys.retiredKey(id), Uint8Array.of());
+  }
+
+  isRetired(id: Uint8Array): boolean {
+    return this.overlay.get(rawBytes, keys.retiredKey(id)) !== undefined;
   }
 
   canisterIds(): Uint8Array[] {
