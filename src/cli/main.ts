@@ -4,7 +4,6 @@
 import process from "node:process";
 import { CliError } from "./cli-error.ts";
 import { COMMANDS, findCommand, suggestCommand } from "./command.ts";
-import { explainError } from "./explain-error.ts";
 import { printProblem } from "./output.ts";
 
 const ALIASES: Readonly<Record<string, string>> = {
@@ -39,6 +38,7 @@ async function main(argv: readonly string[]): Promise<number> {
     }
     return await command.run(args);
   } catch (error) {
+    const { explainError } = await import("./explain-error.ts"); // loads the agent library
     printProblem(explainError(error));
     return 1;
   }

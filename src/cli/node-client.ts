@@ -80,12 +80,16 @@ export async function queryCanister(
 }
 
 async function assertReachable(url: string): Promise<void> {
+  let status: number;
   try {
     const response = await fetch(`${url}/api/v2/status`);
     await response.arrayBuffer();
-    if (response.ok) return;
+    status = response.status;
   } catch (error) {
     throw new CliError({ code: "cli/node-not-running", url }, { cause: error });
   }
-  throw new CliError({ code: "cli/node-not-running", url });
+  if (status !== 200) {
+    const message = "it may still be starting";
+    throw new CliError({ code: "cli/node-refused", status, message });
+  }
 }

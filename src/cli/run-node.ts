@@ -37,6 +37,7 @@ export async function runNode(options: RunOptions): Promise<RunningNode> {
   const { createNode, HttpServer, startAccelerator, bundledModelPath } =
     await import("gyrotron/node");
   const { host, dataFolder, modelPaths = [bundledModelPath()] } = options;
+  const deployments = new Deployments(dataFolder); // fails before anything runs, if the file is damaged
   const server = await HttpServer.listen({ host, port: options.port });
   let accelerator: JobAccelerator | undefined;
   let core: NodeCore;
@@ -48,7 +49,7 @@ export async function runNode(options: RunOptions): Promise<RunningNode> {
     throw error;
   }
   server.attach(core);
-  showConsole(core, dataFolder);
+  showConsole(core, deployments, dataFolder);
   const { promise: ended, resolve } = Promise.withResolvers<number>();
   let isStopping = false;
   const stop = (status = 0): void => {
@@ -76,17 +77,26 @@ export async function runNode(options: RunOptions): Promise<RunningNode> {
 }
 
 /** Prints what canisters print and their traps, under their names. */
-function showConsole(core: NodeCore, dataFolder: string): void {
-  let deployments = new Deployments(dataFolder);
+function showConsole(core: NodeCore, atStart: Deployments, dataFolder: string): void {
+  let deployments = atStart;
   core.onConsole((line) => {
     const id = formatPrincipal(line.canisterId);
-    if (deployments.nameOf(id) === undefined) deployments = new Deployments(dataFolder);
+    if (deployments.nameOf(id) === undefined) deployments = readAgain(deployments, dataFolder);
     const name = deployments.nameOf(id) ?? id;
     const time = new Date(Number(line.timeNs / 1_000_000n)).toISOString().slice(11, 23);
     print(
       `${paint(time, "faint")} ${paint(name, "strong")} ${printable(line.text).replaceAll("\n", "\n             ")}`,
     );
   });
+}
+
+/** The names now; a file that another process has just spoilt must not end the node. */
+function readAgain(known: Deployments, dataFolder: string): Deployments {
+  try {
+    return new Deployments(dataFolder);
+  } catch {
+    return known;
+  }
 }
 
 /** The first signal, or the end of the launcher, stops the node in good order; a later one at once. */

@@ -8,6 +8,8 @@ import process from "node:process";
 
 const BIN = resolve(import.meta.dirname, "../../bin/gyrotron.js");
 const READY_MS_MAX = 120_000;
+/** A command that runs longer hangs, such as a node that started although it should not. */
+const COMMAND_MS_MAX = 90_000;
 
 /** A node in a process of its own. */
 export interface RunningNode {
@@ -68,7 +70,9 @@ export async function runCli(
   child.stderr.on("data", (chunk: Buffer) => stderr.push(chunk));
   const { promise, resolve: ended } = Promise.withResolvers<number | null>();
   child.once("close", (status) => ended(status));
+  const timer = setTimeout(() => child.kill("SIGINT"), COMMAND_MS_MAX);
   const status = await promise;
+  clearTimeout(timer);
   return {
     status,
     stdout: Buffer.concat(stdout).toString(),

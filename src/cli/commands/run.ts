@@ -76,10 +76,13 @@ export const run: Command = {
 
 async function runForPeople(local: LocalModel, job: Job): Promise<number> {
   const { model, device } = local;
-  printPiece(paint(job.messages[0]?.content.trim() ?? "", "strong"));
-  const done = await local.run(job, (piece) => printPiece(printable(piece)));
-  print("\n");
+  let beginning = printable(job.messages[0]?.content.trim() ?? "");
+  const done = await local.run(job, (piece) => {
+    printPiece(paint(beginning, "strong") + printable(piece));
+    beginning = "";
+  });
   const result = requireCompleted(done.result);
+  print(`${paint(beginning, "strong")}\n`);
   const { prefill, decode } = ratesOf(result, done);
   fact("model", `${model.record.name} ${formatHex(model.record.hash)}`);
   fact("device", `${device}, ${model.prepared.precision}`);
