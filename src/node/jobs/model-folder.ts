@@ -11,6 +11,10 @@ import { NodeError } from "../node-error.ts";
 /** The model that comes with the package. */
 export const BUNDLED_MODEL = "storyteller";
 
+const CONFIG = "config.json";
+const TENSORS = "model.safetensors";
+const TOKENIZER = "tokenizer.bin";
+
 /** Folder of the bundled model. */
 export function bundledModelPath(): string {
   // This file is <package>/src/node/jobs or <package>/dist/node/jobs.
@@ -27,9 +31,34 @@ export function loadModel(path: string, precision?: Precision): LanguageModel {
   try {
     return loadLanguageModel(modelName(path), files, precision === undefined ? {} : { precision });
   } catch (error) {
-    if (!(error instanceof DecodeError || error instanceof GyrotronError)) throw error;
-    throw new NodeError({ code: "node/model", path, reason: error.message }, { cause: error });
+    if (!(error instanceof GyrotronError)) throw error;
+    const file = fileOf(path, error);
+    throw new NodeError(
+      { code: "node/model", path: file, reason: reasonOf(error) },
+      { cause: error },
+    );
   }
+}
+
+/** The file that an error is about, or the whole model if it is about how files fit together. */
+function fileOf(path: string, error: GyrotronError<{ code: string }>): string {
+  const isFolder = statSync(path).isDirectory();
+  switch (error.info.code) {
+    case "tokenizer/decode":
+      return isFolder ? join(path, TOKENIZER) : tokenizerBeside(path);
+    case "config/decode":
+      return join(path, CONFIG);
+    case "safetensors/decode":
+    case "tensor/decode":
+      return isFolder ? join(path, TENSORS) : path;
+    default:
+      return path;
+  }
+}
+
+function reasonOf(error: GyrotronError<{ code: string }>): string {
+  if (!(error instanceof DecodeError)) return error.message;
+  return `${error.info.what} (at byte ${error.info.offset})`;
 }
 
 function readModelFiles(path: string): ModelFiles {
@@ -39,15 +68,15 @@ function readModelFiles(path: string): ModelFiles {
   }
   return {
     format: "huggingFace",
-    config: read(join(path, "config.json")),
-    tensors: read(join(path, "model.safetensors")),
-    tokenizer: read(join(path, "tokenizer.bin")),
+    config: read(join(path, CONFIG)),
+    tensors: read(join(path, TENSORS)),
+    tokenizer: read(join(path, TOKENIZER)),
   };
 }
 
 function tokenizerBeside(path: string): string {
   const folder = dirname(path);
-  const candidates = ["tokenizer.bin", "tok512.bin"].map((name) => join(folder, name));
+  const candidates = [TOKENIZER, "tok512.bin"].map((name) => join(folder, name));
   return candidates.find((candidate) => existsSync(candidate)) ?? candidates[0]!;
 }
 
