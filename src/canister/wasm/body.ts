@@ -33,6 +33,11 @@ export class Body {
   /** For a store that checks for others: the range of bytes, counted from its base. */
   readonly spans: Map<number, { readonly low: number; readonly high: number }> = new Map();
 
+  /** Labels of each br_table, the default last. */
+  readonly tables: Map<number, readonly number[]> = new Map();
+  /** Loops to unroll: index of the `loop` to that of its `end`. */
+  readonly unrolled: Map<number, number> = new Map();
+
   localTypes: ValueType[] = [];
   heightMax = 0;
   /** All instructions, unreachable ones too. */
@@ -61,6 +66,8 @@ export class Body {
     this.mutatesInstance = false;
     this.references.clear();
     this.spans.clear();
+    this.unrolled.clear();
+    this.tables.clear();
   }
 
   /** Adds an instruction; returns its index. */

@@ -18,6 +18,9 @@ import {
   STORE_BYTES,
 } from "./opcodes.ts";
 
+/** Longest loop that is unrolled. */
+const UNROLLED_INSTRUCTIONS_MAX = 48;
+
 interface Frame {
   readonly op: number;
   /** Index of the opening instruction, or -1 for the function itself. */
@@ -43,6 +46,8 @@ class BodyDecoder {
   readonly #floats: FloatLocals;
   readonly #spans: StoreSpans;
   #loopDepth = 0;
+  /** The last loop, call or bulk operation: no loop around it is unrolled. */
+  #lastHeavy = -1;
 
   constructor(module: WasmModule, index: number, body: Body) {
     this.#module = module;
@@ -83,7 +88,7 @@ class BodyDecoder {
       case Op.ELSE:
         return this.#alternative();
       case Op.END:
-        return this.#close();
+        return this.#close(at);
       case Op.BR_IF:
         this.#take(1);
         return this.#branch(this.#reader.a);
@@ -92,6 +97,7 @@ class BodyDecoder {
         return this.#skipUnreachable();
       case Op.BR_TABLE:
         this.#take(1);
+        this.#body.tables.set(at, this.#reader.labels);
         for (const label of new Set(this.#reader.labels)) this.#branch(label);
         return this.#skipUnreachable();
       case Op.RETURN:
@@ -120,6 +126,8 @@ class BodyDecoder {
     }
     for (let left = POPS[op]!; left > 0; left--) this.#pop(reads);
     for (let left = PUSHES[op]!; left > 0; left--) this.#stack.push(at);
+    if (op === Op.MEMORY_GROW || (op >= Op.MEMORY_INIT && op <= Op.TABLE_FILL))
+      this.#lastHeavy = at;
     if (op === Op.REF_FUNC) this.#body.references.add(this.#reader.a);
     if (
       op === Op.TABLE_SET ||
@@ -166,6 +174,7 @@ class BodyDecoder {
     const type = this.#reader.typeAt(typeIndex);
     this.#take(type.params.length + (indirect ? 1 : 0));
     this.#body.callsAny = true;
+    this.#lastHeavy = this.#body.count;
     if (indirect || this.#reader.a >= this.#module.imports.length) this.#body.calls = true;
     if (op === Op.RETURN_CALL || op === Op.RETURN_CALL_INDIRECT) return this.#skipUnreachable();
     this.#give(type.results.length);
@@ -177,6 +186,7 @@ class BodyDecoder {
     if (op === Op.LOOP) {
       this.#body.loops = true;
       this.#loopDepth++;
+      this.#lastHeavy = at;
     }
     this.#take(params.length);
     const height = this.#stack.length;
@@ -192,12 +202,22 @@ class BodyDecoder {
     this.#frames[this.#frames.length - 1] = { ...frame, op: Op.ELSE };
   }
 
-  #close(): void {
+  #close(at: number): void {
     const frame = this.#frames.at(-1)!;
     this.#settle(frame, frame.results);
-    if (frame.op === Op.LOOP) this.#loopDepth--;
+    if (frame.op === Op.LOOP) {
+      this.#loopDepth--;
+      if (this.#isTight(frame, at)) this.#body.unrolled.set(frame.opener, at);
+    }
     this.#frames.pop();
     this.#give(frame.results);
+  }
+
+  /** Whether a loop that ends at `end` is short, innermost, without calls, and ends in its test. */
+  #isTight(frame: Frame, end: number): boolean {
+    if (frame.params + frame.results > 0 || this.#lastHeavy > frame.opener) return false;
+    const repeats = this.#body.ops[end - 1] === Op.BR_IF && this.#body.a[end - 1] === 0;
+    return repeats && end - frame.opener <= UNROLLED_INSTRUCTIONS_MAX;
   }
 
   /** Takes what the end of a block leaves, whose bits may be seen later. */

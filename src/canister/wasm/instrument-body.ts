@@ -36,6 +36,9 @@ export function stackBytesOf(body: Body): number {
   return FRAME_BYTES + SLOT_BYTES * (body.localTypes.length + body.heightMax);
 }
 
+/** Rounds of a short loop that are written out, as V8 does for loops without calls. */
+const UNROLLED_ROUNDS = 4;
+
 export interface InstrumentedBody {
   readonly bytes: Uint8Array;
   readonly hints: readonly number[];
@@ -72,6 +75,8 @@ class BodyInstrumenter {
   /** Index of the instruction that opened each block. */
   readonly #openers: number[] = [];
   readonly #stackBytes: number;
+  /** Number of blocks around the unrolled loop that is being written, if one is. */
+  #exitFrame: number | undefined;
   readonly #caches: Map<number, number> = new Map();
   /** Weight of the straight line so far that is not yet charged. */
   #pending = 0;
@@ -90,12 +95,62 @@ class BodyInstrumenter {
   run(): InstrumentedBody {
     if (!this.#isIncluded) this.#enter();
     if (this.#body.returns) this.#openWrapper();
-    for (let at = 0; at < this.#body.count; at++) {
-      const op = this.#body.ops[at]!;
-      this.#pending += this.#weights[op]!;
-      this.#instruction(op, at);
-    }
+    this.#range(0, this.#body.count);
     return this.#emit.finish();
+  }
+
+  #range(start: number, end: number): void {
+    for (let at = start; at < end; at++) {
+      const op = this.#body.ops[at]!;
+      const loopEnd = op === Op.LOOP ? this.#body.unrolled.get(at) : undefined;
+      if (loopEnd === undefined) {
+        this.#pending += this.#weights[op]!;
+        this.#instruction(op, at);
+      } else {
+        this.#unroll(at, loopEnd);
+        at = loopEnd;
+      }
+    }
+  }
+
+  /** Several rounds of a short loop in a row, with one check of the gas. */
+  #unroll(start: number, end: number): void {
+    const emit = this.#emit;
+    const test = end - 1;
+    this.#flush();
+    emit.code.bytes(Op.BLOCK, 0x40);
+    this.#exitFrame = this.#openers.length;
+    this.#openers.push(start);
+    this.#copy(start);
+    emit.checkGas();
+    for (let round = 1; round <= UNROLLED_ROUNDS; round++) {
+      this.#range(start + 1, test);
+      this.#pending += this.#weights[Op.BR_IF]!;
+      this.#flush();
+      if (round < UNROLLED_ROUNDS) {
+        emit.op(Op.I32_EQZ);
+        emit.opIndex(Op.BR_IF, 1);
+      } else this.#copy(test);
+    }
+    this.#openers.pop();
+    emit.end();
+    emit.end();
+    this.#exitFrame = undefined;
+  }
+
+  /** The depth of a label here: an unrolled loop has one block more around it. */
+  #label(depth: number): number {
+    const frame = this.#openers.length - 1 - depth;
+    return this.#exitFrame !== undefined && frame < this.#exitFrame ? depth + 1 : depth;
+  }
+
+  #branch(op: number, at: number): void {
+    this.#flush();
+    if (this.#exitFrame === undefined) return this.#copy(at);
+    if (op !== Op.BR_TABLE) return this.#emit.opIndex(op, this.#label(this.#body.a[at]!));
+    const labels = this.#body.tables.get(at)!;
+    this.#emit.opIndex(op, labels.length - 1);
+    for (const label of labels) this.#emit.code.u32(this.#label(label));
   }
 
   #enter(): void {
@@ -146,6 +201,7 @@ class BodyInstrumenter {
       case Op.BR:
       case Op.BR_IF:
       case Op.BR_TABLE:
+        return this.#branch(op, at);
       case Op.ELSE:
         this.#flush();
         return this.#copy(at);
@@ -153,7 +209,7 @@ class BodyInstrumenter {
         return this.#end(at);
       case Op.RETURN:
         this.#flush();
-        return this.#emit.opIndex(Op.BR, this.#openers.length);
+        return this.#emit.opIndex(Op.BR, this.#label(this.#openers.length));
       case Op.UNREACHABLE:
         this.#spill();
         return this.#copy(at);

@@ -73,6 +73,19 @@ test("a loop costs the same per round", () => {
   equal(loop(1), 8n);
 });
 
+test("a short loop costs what it says, whatever round it leaves in", () => {
+  for (const rounds of [1, 2, 3, 4, 5, 6, 9, 100]) {
+    const byTest = gasOf(
+      `(local i32) (loop (br_if 0 (i32.lt_u (local.tee 0 (i32.add (local.get 0) (i32.const 1))) (i32.const ${rounds}))))`,
+    );
+    equal(byTest, 8n * BigInt(rounds));
+    const byBranch = gasOf(
+      `(local i32) (block (loop (br_if 1 (i32.eq (local.tee 0 (i32.add (local.get 0) (i32.const 1))) (i32.const ${rounds}))) (br_if 0 (i32.const 1))))`,
+    );
+    equal(byBranch, 11n * BigInt(rounds) - 3n);
+  }
+});
+
 const ENDLESS: [name: string, text: string][] = [
   ["loop", `(func (export "canister_update a") (loop (br 0)))`],
   ["loop with br_table", `(func (export "canister_update a") (loop (br_table 0 0 (i32.const 3))))`],

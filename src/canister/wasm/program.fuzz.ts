@@ -72,8 +72,11 @@ class Writer {
 
   #statement(depth: number): string {
     const type = this.#pick(TYPES);
-    const kind = this.#random(depth < DEPTH_MAX ? 14 : 9);
-    switch (kind - 4) {
+    const kind = this.#random(depth < DEPTH_MAX ? 16 : 11);
+    switch (kind - 6) {
+      case -6:
+      case -5:
+        return this.#tightLoop();
       case -4:
       case -3:
         return this.#fields();
@@ -102,6 +105,24 @@ class Writer {
           (loop ${this.#statements(depth + 1)} (br_if 0 (local.tee ${counter} (i32.sub (local.get ${counter}) (i32.const 1)))))`;
       }
     }
+  }
+
+  /** A loop short enough to be unrolled, with every kind of branch. */
+  #tightLoop(): string {
+    const counter = COUNTERS + DEPTH_MAX;
+    const type = this.#pick(TYPES);
+    const more = `(i32.gt_s (local.get ${counter}) (i32.const 0))`;
+    const middle = this.#pick([
+      () => `(block (br_table 0 2 0 (i32.and (local.get 0) (i32.const 7))))`,
+      () => `(if (i32.and (local.get 0) (i32.const 1)) (then (br_if 1 ${more})))`,
+      () => `(br_if 1 (i32.eq (i32.and (local.get 0) (i32.const 15)) (i32.const 3)))`,
+      () => `(if (f64.gt (local.get 1) (f64.const 1e9)) (then (return (local.get 1))))`,
+      () => `(local.set 0 (i32.xor (local.get 0) (local.get ${counter})))`,
+    ])();
+    return `(block (local.set ${counter} (i32.const ${1 + this.#random(11)}))
+      (loop (local.set ${counter} (i32.sub (local.get ${counter}) (i32.const 1)))
+        (${type}.store ${this.#pointer0()} ${this.#expression(type, 1)}) ${middle}
+        ${this.#random(2) === 0 ? this.#accumulate() : ""} (br_if 0 ${more})))`;
   }
 
   /** Stores over one base, with other code between them. */
