@@ -181,6 +181,10 @@ class Core implements NodeCore {
   }
 
   onPreview(requestId: Uint8Array, listener: PreviewListener): () => void {
+    if (this.#certifier.requestProgress(requestId) === "answered") {
+      listener(undefined);
+      return () => {};
+    }
     return this.#previews.watch(requestId, listener);
   }
 

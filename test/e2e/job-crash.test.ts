@@ -7,6 +7,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { join, resolve } from "node:path";
 import process from "node:process";
+import { StringDecoder } from "node:string_decoder";
 import { after, test } from "node:test";
 import { Cbor, HttpAgent, pollForResponse, QueryResponseStatus } from "@icp-sdk/core/agent";
 import { IDL } from "@icp-sdk/core/candid";
@@ -124,9 +125,9 @@ async function firstText(
   });
   assert.equal(response.status, 200);
   let events = "";
-  const decoder = new TextDecoder();
+  const decoder = new StringDecoder("utf8");
   for await (const chunk of response.body!) {
-    events += decoder.decode(chunk, { stream: true });
+    events += decoder.write(chunk);
     const pieces = [...events.matchAll(/^event: text\ndata: (.+)\n\n/gm)];
     if (events.includes("event: end")) return undefined;
     if (pieces.length > 0) {
