@@ -9,10 +9,12 @@ import {
   openSync,
   readFileSync,
   renameSync,
+  statfsSync,
   writeFileSync,
 } from "node:fs";
 import { join, resolve } from "node:path";
 import { DatabaseSync } from "node:sqlite";
+import { MIB } from "gyrotron/base";
 import { StoreError } from "gyrotron/store";
 
 /** Format of everything in the folder; another number means another layout or other encodings. */
@@ -79,6 +81,7 @@ function storeErrorFrom(path: string, error: unknown): unknown {
   const what = error.message;
   const cause = { cause: error };
   if (
+    (/input\/output error/i.test(what) && isDiskFull(path)) ||
     code === "ENOSPC" ||
     code === 28 ||
     code === "EDQUOT" ||
@@ -99,6 +102,19 @@ function storeErrorFrom(path: string, error: unknown): unknown {
   }
   return new StoreError({ code: "store/failed", path, what }, cause);
 }
+
+/** LMDB reports a write that found too little room as an input/output error. */
+function isDiskFull(path: string): boolean {
+  try {
+    const { bavail, bsize } = statfsSync(path);
+    return bavail * bsize < FREE_BYTES_MIN;
+  } catch {
+    return false;
+  }
+}
+
+/** What one commit may well need. */
+const FREE_BYTES_MIN = 4 * MIB;
 
 function checkFormat(path: string): boolean {
   let found: string;
