@@ -39,13 +39,18 @@ export async function runNode(options: RunOptions): Promise<RunningNode> {
   const { host, dataFolder, modelPaths = [bundledModelPath()] } = options;
   const deployments = new Deployments(dataFolder); // fails before anything runs, if the file is damaged
   const server = await HttpServer.listen({ host, port: options.port });
-  let accelerator: JobAccelerator | undefined;
+  // Models are prepared while the state is opened.
+  const starting = startAccelerator({ modelPaths, threads: 1 });
+  const cancel = (): Promise<void> => starting.then((accelerator) => accelerator.close());
+  let accelerator: JobAccelerator;
   let core: NodeCore;
   try {
-    accelerator = await startAccelerator({ modelPaths, threads: 1 });
-    core = await createNode({ dataDir: dataFolder, accelerator });
+    [core, accelerator] = await Promise.all([
+      createNode({ dataDir: dataFolder, accelerator: starting }),
+      starting,
+    ]);
   } catch (error) {
-    await Promise.all([server.close(), accelerator?.close()]);
+    await Promise.allSettled([server.close(), cancel()]);
     throw error;
   }
   server.attach(core);

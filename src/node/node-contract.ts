@@ -25,8 +25,8 @@ export interface NodeOptions {
   dataDir: string;
   /** Number of nodes that prices are computed for; fixed at genesis (13). */
   priceNodes?: number;
-  /** Runs GPU jobs; without one the node abstains from all. Closed with the node. */
-  accelerator?: JobAccelerator;
+  /** Runs GPU jobs, perhaps still starting; without one the node abstains from all. Closed with the node. */
+  accelerator?: JobAccelerator | Promise<JobAccelerator>;
 }
 
 /** What is known of the node right now. Times in ns since 1970. */

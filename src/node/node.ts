@@ -7,6 +7,7 @@ import { equalBytes } from "gyrotron/base";
 import type { Genesis } from "gyrotron/consensus";
 import { installNodeCrypto } from "./crypto-provider.ts";
 import { type DataFolder, openDataFolder } from "./data-folder.ts";
+import type { JobAccelerator } from "./jobs/job-runner.ts";
 import { configOf, loadNodeKeys, type NodeKeys } from "./keys.ts";
 import type { NodeCore, NodeOptions } from "./node-contract.ts";
 import { type NodeHost, startNodeCore } from "./node-core.ts";
@@ -60,15 +61,19 @@ async function startOn(
     genesis: folder.hasFormat ? undefined : genesisOf(keys, options),
     replicaModule: overrides.replicaModule ?? replicaModuleUrl(),
   });
-  const { config } = parts.executor.booted;
-  if (!equalBytes(config.rootKeyDer, keys.rootKeyDer)) {
+  let accelerator: JobAccelerator | undefined;
+  try {
+    if (!equalBytes(parts.executor.booted.config.rootKeyDer, keys.rootKeyDer)) {
+      const reason = "these are the keys of another network than the state's";
+      throw new NodeError({ code: "node/keys", path: folder.keysPath, reason });
+    }
+    accelerator = await options.accelerator;
+  } catch (error) {
     await Promise.allSettled([parts.queries.close(), parts.executor.close()]);
-    const reason = "these are the keys of another network than the state's";
-    throw new NodeError({ code: "node/keys", path: folder.keysPath, reason });
+    throw error;
   }
   if (!folder.hasFormat) folder.writeFormat();
   flushCompileCache();
-  const { accelerator } = options;
   return startNodeCore({
     keys,
     host: systemHost,
