@@ -14,7 +14,6 @@ const ROOT = join(dirname(fileURLToPath(import.meta.url)), "..");
 const SOURCES = join(ROOT, "src", "cli", "main.ts");
 /** Compiled code from one start to the next; where it cannot be written, starts are slower. */
 const COMPILE_CACHE = join(ROOT, "node_modules", ".cache", "gyrotron");
-const COMPILE_CACHE = join(ROOT, "node_modules", ".cache", "gyrotron");
 /** A node has several heaps; each keeps this many MiB for new objects, a quarter of V8's default. */
 const V8_FLAGS = ["--max-semi-space-size=4"];
 const BUILT = join(ROOT, "dist", "cli", "main.js");
