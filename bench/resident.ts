@@ -1,4 +1,4 @@
-// Resident memory of a process and its children, as the operating system counts it (Linux).
+// Memory and processor time of a process, as the operating system counts them (Linux).
 
 import { readFileSync } from "node:fs";
 
@@ -16,3 +16,16 @@ export function residentMiB(pid: number): number | undefined {
     return undefined;
   }
 }
+
+/** Processor time of a process with all its threads, ms; undefined where /proc is absent. */
+export function processorMs(pid: number): number | undefined {
+  try {
+    // Fields after the name, which may contain spaces: utime and stime are the 12th and 13th.
+    const fields = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ")[1]?.split(" ") ?? [];
+    return (Number(fields[11]) + Number(fields[12])) * MS_PER_TICK;
+  } catch {
+    return undefined;
+  }
+}
+
+const MS_PER_TICK = 10;

@@ -27,9 +27,14 @@ import {
   type RawIdentity,
   signRequest,
 } from "../../test/e2e/envelope.ts";
-import { runCli, startNode, temporaryFolder } from "../../test/e2e/running-node.ts";
+import {
+  runCli,
+  type RunningNode,
+  startNode,
+  temporaryFolder,
+} from "../../test/e2e/running-node.ts";
 import { appendResult, describeRun, percentile } from "../record.ts";
-import { residentMiB } from "../resident.ts";
+import { processorMs, residentMiB } from "../resident.ts";
 import { encodePost, RawConnection, type RawReply } from "./raw-connection.ts";
 
 interface Prepared {
@@ -42,6 +47,8 @@ interface Measured {
   readonly replies: readonly RawReply[];
   readonly latenciesMs: readonly number[];
   readonly seconds: number;
+  /** Processor time of the node for each request, ms. */
+  readonly nodeMs: number;
 }
 
 const UPDATE_CONCURRENCY = 32;
@@ -67,11 +74,11 @@ async function main(): Promise<void> {
     const identity = createRawIdentity(new Uint8Array(32).fill(7));
     const prepare = (type: "call" | "query", count: number): Prepared[] =>
       Array.from({ length: count }, () => prepareRequest(type, identity, canister));
-    await measure(node.port, prepare("call", counts.warmUp), UPDATE_CONCURRENCY);
-    await measure(node.port, prepare("query", counts.warmUp), QUERY_CONCURRENCY);
-    const single = await measure(node.port, prepare("call", counts.single), 1);
-    const updates = await measure(node.port, prepare("call", counts.updates), UPDATE_CONCURRENCY);
-    const queries = await measure(node.port, prepare("query", counts.queries), QUERY_CONCURRENCY);
+    await measure(node, prepare("call", counts.warmUp), UPDATE_CONCURRENCY);
+    await measure(node, prepare("query", counts.warmUp), QUERY_CONCURRENCY);
+    const single = await measure(node, prepare("call", counts.single), 1);
+    const updates = await measure(node, prepare("call", counts.updates), UPDATE_CONCURRENCY);
+    const queries = await measure(node, prepare("query", counts.queries), QUERY_CONCURRENCY);
     const memory = residentMiB(present(node.child.pid));
     const agent = await HttpAgent.create({ host: node.url, shouldFetchRootKey: true });
     const numbers = [...readUpdates(single), ...readUpdates(updates)].toSorted((a, b) => a - b);
@@ -89,6 +96,7 @@ async function main(): Promise<void> {
       updateLatencyLoadedMs: latencySummary(updates),
       queriesPerSecond: Math.round(counts.queries / queries.seconds),
       queryLatencyMs: latencySummary(queries),
+      nodeProcessorMs: { update: round(updates.nodeMs), query: round(queries.nodeMs) },
       counts,
       verified,
       nodeResidentMiB: memory,
@@ -132,12 +140,12 @@ function prepareRequest(
 }
 
 async function measure(
-  port: number,
+  node: RunningNode,
   prepared: readonly Prepared[],
   concurrency: number,
 ): Promise<Measured> {
   const connections = await Promise.all(
-    Array.from({ length: concurrency }, () => RawConnection.open(port)),
+    Array.from({ length: concurrency }, () => RawConnection.open(node.port)),
   );
   const replies: RawReply[] = [];
   const latenciesMs: number[] = [];
@@ -149,13 +157,16 @@ async function measure(
       latenciesMs.push(performance.now() - sentMs);
     }
   };
+  const pid = present(node.child.pid);
+  const processorBeforeMs = processorMs(pid) ?? 0;
   const startedMs = performance.now();
   await Promise.all(connections.map(work));
   const seconds = (performance.now() - startedMs) / 1000;
+  const nodeMs = ((processorMs(pid) ?? 0) - processorBeforeMs) / prepared.length;
   for (const connection of connections) connection.close();
   for (const { status, body } of replies)
     assert(status === 200, `HTTP ${status}: ${Buffer.from(body).toString()}`);
-  return { prepared, replies, latenciesMs, seconds };
+  return { prepared, replies, latenciesMs, seconds, nodeMs };
 }
 
 /** The number that each update replied with, from its certificate (not verified here). */
@@ -257,6 +268,10 @@ function latencySummary({ latenciesMs }: Measured): Record<"p50" | "p95" | "p99"
     p95: percentile(sorted, 0.95),
     p99: percentile(sorted, 0.99),
   };
+}
+
+function round(value: number): number {
+  return Math.round(value * 1000) / 1000;
 }
 
 function report(result: Record<string, unknown>): void {
