@@ -1,6 +1,9 @@
 // A function body as instructions: what the first pass writes and the second one reads.
 import type { ValueType } from "./module.ts";
 
+/** Rounds of a short loop that are written out, as V8 does for loops without calls. */
+export const UNROLLED_ROUNDS = 4;
+
 export const Flag = {
   /** The result is visible bit by bit, so its NaN must be canonical. */
   CANONICALISE: 1,
@@ -40,6 +43,8 @@ export class Body {
 
   localTypes: ValueType[] = [];
   heightMax = 0;
+  /** Sum of `ENGINE_SLOTS`, with all rounds of unrolled loops. */
+  engineSlots = 0;
   /** All instructions, unreachable ones too. */
   instructionCount = 0;
   /** Whether any function is called, imports included. */
@@ -58,6 +63,7 @@ export class Body {
     this.count = 0;
     this.localTypes = localTypes;
     this.heightMax = 0;
+    this.engineSlots = 0;
     this.instructionCount = 0;
     this.callsAny = false;
     this.calls = false;

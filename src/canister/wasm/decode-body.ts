@@ -1,13 +1,14 @@
 // First pass over a function body: splits it into instructions, leaves out code that cannot be
 // reached, and finds what the second pass needs ahead of time: operand height, labels that are
 // branched to, calls, loops, and float results whose NaN bits can be seen.
-import { type Body, Flag, Root } from "./body.ts";
+import { type Body, Flag, Root, UNROLLED_ROUNDS } from "./body.ts";
 import type { WasmError } from "./error.ts";
 import { FloatLocals } from "./float-locals.ts";
 import { InstructionReader } from "./instruction-reader.ts";
 import { StoreSpans } from "./store-spans.ts";
 import { functionTypeIndex, type WasmModule } from "./module.ts";
 import {
+  ENGINE_SLOTS,
   MAKES_SHAPE,
   Op,
   POPS,
@@ -29,6 +30,8 @@ interface Frame {
   readonly height: number;
   readonly params: number;
   readonly results: number;
+  /** Engine slots before the block. */
+  readonly engineSlots: number;
 }
 
 /** Decodes function `index` of those defined in a module that the engine has validated. */
@@ -62,7 +65,7 @@ class BodyDecoder {
     const body = this.#body;
     const input = this.#reader;
     const results = input.type.results.length;
-    this.#frames.push({ op: Op.BLOCK, opener: -1, height: 0, params: 0, results });
+    this.#frames.push({ op: Op.BLOCK, opener: -1, height: 0, params: 0, results, engineSlots: 0 });
     while (this.#frames.length > 0) {
       const start = input.reader.offset;
       const op = input.next();
@@ -118,6 +121,7 @@ class BodyDecoder {
   #plain(op: number, at: number): void {
     const reads = READS_SHAPE[op]!;
     this.#body.roots[at] = this.#rootOf(op);
+    this.#body.engineSlots += ENGINE_SLOTS[op]!;
     if ((op === Op.LOCAL_SET || op === Op.LOCAL_TEE) && this.#floats.covers(this.#reader.a)) {
       const maker = this.#stack.pop() ?? -1;
       this.#floats.define(this.#body, this.#module.bytes, this.#reader.a, maker, this.#loopDepth);
@@ -191,7 +195,14 @@ class BodyDecoder {
     this.#take(params.length);
     const height = this.#stack.length;
     this.#give(params.length);
-    this.#frames.push({ op, opener: at, height, params: params.length, results: results.length });
+    this.#frames.push({
+      op,
+      opener: at,
+      height,
+      params: params.length,
+      results: results.length,
+      engineSlots: this.#body.engineSlots,
+    });
   }
 
   #alternative(): void {
@@ -207,7 +218,11 @@ class BodyDecoder {
     this.#settle(frame, frame.results);
     if (frame.op === Op.LOOP) {
       this.#loopDepth--;
-      if (this.#isTight(frame, at)) this.#body.unrolled.set(frame.opener, at);
+      if (this.#isTight(frame, at)) {
+        this.#body.unrolled.set(frame.opener, at);
+        const added = this.#body.engineSlots - frame.engineSlots;
+        this.#body.engineSlots += (UNROLLED_ROUNDS - 1) * added;
+      }
     }
     this.#frames.pop();
     this.#give(frame.results);

@@ -1,7 +1,7 @@
 // Second pass over a function body: writes it again with gas and stack accounting, write barriers
 // and canonical NaNs. Spec: docs/spec/06-canister-runtime.md section 3.
 import { present } from "gyrotron/base";
-import { type Body, Flag } from "./body.ts";
+import { type Body, Flag, UNROLLED_ROUNDS } from "./body.ts";
 import { FunctionEmitter, type Runtime } from "./function-emitter.ts";
 import {
   type FunctionType,
@@ -31,13 +31,15 @@ export const LEAF_BYTES_FREE = 1024;
 /** Dynamic charges of 64-bit counts stop here; larger counts are out of bounds anyway. */
 const COUNT_MAX = 2 ** 34;
 
-/** Stack bytes that a call of this function is charged. */
+/**
+ * Stack bytes that a call of this function is charged. The engine's frame never takes more than four
+ * times that, whatever it keeps: without a loop it keeps no result that is not computed twice.
+ */
 export function stackBytesOf(body: Body): number {
-  return FRAME_BYTES + SLOT_BYTES * (body.localTypes.length + body.heightMax);
+  const frame = FRAME_BYTES + SLOT_BYTES * (body.localTypes.length + body.heightMax);
+  if (!body.calls) return frame;
+  return frame + (body.loops ? 2 : 1) * body.engineSlots;
 }
-
-/** Rounds of a short loop that are written out, as V8 does for loops without calls. */
-const UNROLLED_ROUNDS = 4;
 
 export interface InstrumentedBody {
   readonly bytes: Uint8Array;

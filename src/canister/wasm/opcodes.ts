@@ -129,6 +129,11 @@ export const WEIGHT_64: Uint16Array = new Uint16Array(OPCODE_COUNT);
 export const READS_SHAPE: Uint8Array = new Uint8Array(OPCODE_COUNT);
 /** Shape of a result that must be canonicalised. */
 export const MAKES_SHAPE: Uint8Array = new Uint8Array(OPCODE_COUNT);
+/**
+ * Stack slots of 8 bytes that the engine may need for what it computes here, beyond locals and
+ * operands: it keeps results that are computed again later.
+ */
+export const ENGINE_SLOTS: Uint8Array = new Uint8Array(OPCODE_COUNT);
 /** Bytes stored by a store instruction, else 0. */
 export const STORE_BYTES: Uint8Array = new Uint8Array(OPCODE_COUNT);
 /** 1 for instructions that go on to the next one or trap for an access out of bounds, else 0. */
@@ -414,3 +419,13 @@ markStraight([
   [PREFIX_FC, PREFIX_FC + 7],
   [PREFIX_FD, PREFIX_FD + 0xff],
 ]);
+
+for (let code = 0; code < OPCODE_COUNT; code++) {
+  const isAccess =
+    IMMEDIATE[code] === Immediate.MEMARG || IMMEDIATE[code] === Immediate.MEMARG_LANE;
+  const isComputed = POPS[code]! > 0 && PUSHES[code]! > 0 && code !== Op.LOCAL_TEE;
+  // An access computes its address apart, a float result is compared with itself.
+  const results =
+    isAccess || MAKES_SHAPE[code]! > 0 ? 2 : isComputed || code === Op.GLOBAL_GET ? 1 : 0;
+  ENGINE_SLOTS[code] = code >= PREFIX_FD ? 2 * results : results;
+}
