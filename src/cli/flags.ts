@@ -45,7 +45,7 @@ export function readFlags(args: readonly string[], table: FlagTable, usage: stri
     };
   } catch (error) {
     const [problem = "wrong flags"] =
-      error instanceof Error ? error.message.split(/\. To specify|\.$/) : [];
+      error instanceof Error ? error.message.split(/\.(?:\s|$)/) : [];
     throw new CliError({ code: "cli/usage", problem, usage }, { cause: error });
   }
 }
