@@ -23,6 +23,7 @@ export interface HttpServerOptions {
 const KEEP_ALIVE_MS = 75_000;
 const REQUEST_MS_MAX = 60_000;
 const CLOSE_MS_MAX = 3_000;
+const CLOSE_SWEEP_MS = 20;
 const CORS_HEADERS = [
   "access-control-allow-origin",
   "*",
@@ -85,10 +86,12 @@ export class HttpServer {
   async close(): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#server.close(() => resolve());
-    this.#server.closeIdleConnections();
-    const timer = setTimeout(() => this.#server.closeAllConnections(), CLOSE_MS_MAX);
+    // A connection becomes idle when its last reply is out, and would then stay open for a while.
+    const sweep = setInterval(() => this.#server.closeIdleConnections(), CLOSE_SWEEP_MS);
+    const limit = setTimeout(() => this.#server.closeAllConnections(), CLOSE_MS_MAX);
     await promise;
-    clearTimeout(timer);
+    clearInterval(sweep);
+    clearTimeout(limit);
   }
 
   #handle(request: IncomingMessage, response: ServerResponse): void {
