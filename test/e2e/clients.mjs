@@ -59,7 +59,6 @@ async function tryClient(library) {
     DelegationIdentity,
     Ed25519KeyIdentity,
     HttpAgent,
-    IDL,
     Principal,
   } = library;
   const owner = Ed25519KeyIdentity.generate();

@@ -1,3 +1,5 @@
+// Goal: what goes into a module and what keeps a file from becoming one. Method: real compiler, small files.
+
 import assert from "node:assert/strict";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";

@@ -1,3 +1,6 @@
+// Goal: every answer of a node has its HTTP status, and a node that misbehaves is not silent. Method: a
+// fake node behind the real server.
+
 import assert from "node:assert/strict";
 import { test, type TestContext } from "node:test";
 import { createPrivateKey, createPublicKey, randomBytes, sign } from "node:crypto";
