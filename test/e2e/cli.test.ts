@@ -33,17 +33,36 @@ after(async () => {
   await node.stop();
 });
 
-test("the demo compiles, installs, calls, verifies and ends; a second time it finds its state", async () => {
+test("the demo deploys, asks a model, verifies and ends; a second time it finds its state", async () => {
   const demo = ["demo", "--once", "--port", "0", "--data", join(folder, "demo")];
   const first = await runCli(demo);
   assert.equal(first.status, 0, first.stderr);
   assert.match(first.stdout, /installed in \d+ ms/);
-  assert.match(first.stdout, /increment -> \(1 : nat\) {2}certificate verified/);
+  assertStory(first.stdout);
   const second = await runCli(demo);
   assert.equal(second.status, 0, second.stderr);
   assert.match(second.stdout, /as it was/);
-  assert.match(second.stdout, /increment -> \(2 : nat\) {2}certificate verified/);
+  assertStory(second.stdout);
+  const receipts = [first, second].map(({ stdout }) => /^receipt +(\w+)/m.exec(stdout)?.[1]);
+  assert.notEqual(receipts[0], receipts[1]);
 });
+
+/** Preview compared, certificate and receipt checked, price within the quote. */
+function assertStory(output: string): void {
+  for (const line of [
+    /^Once upon a time there was a.+/m,
+    /^reply +(equal to|begins as) the preview/m,
+    /^certified +certificate verified by @icp-sdk\/core \(\d+ bytes\)$/m,
+    /^canister +[a-z0-9-]+$/m,
+    /^model +storyteller [0-9a-f]{64}$/m,
+    /^backend +wasm: /m,
+    /^tokens +\d+ prompt, \d+ output/m,
+    /^cycles +[\d_]+ charged of [\d_]+ quoted$/m,
+    /^receipt +[0-9a-f]{64} {2}proof and certificate verified$/m,
+  ]) {
+    assert.match(output, line);
+  }
+}
 
 test("a program is deployed, called and upgraded with its memory kept", async () => {
   const source = join(folder, "greeter");
