@@ -1,7 +1,7 @@
 """The model: a Llama-type decoder, as PyTorch modules under Hugging Face's tensor names.
 
 RMSNorm, grouped-query attention with rotary embedding over neighbouring pairs (2i, 2i+1), SwiGLU,
-no biases, tied embedding, no dropout.
+no biases, tied embedding. Dropout exists in training only.
 """
 
 import math
@@ -111,9 +111,9 @@ class Trunk(nn.Module):
 
 
 class Llama(nn.Module):
-    def __init__(self, shape: Shape) -> None:
+    def __init__(self, shape: Shape, dropout: float = 0.0) -> None:
         super().__init__()
-        self.shape = shape
+        self.shape, self.dropout = shape, dropout
         self.model = Trunk(shape)
         angles = torch.outer(
             torch.arange(shape.context),
@@ -132,9 +132,12 @@ class Llama(nn.Module):
         cos, sin = self.cos[:, :length], self.sin[:, :length]
         x = self.model.embed_tokens(tokens)
         for layer in self.model.layers:
-            x = x + layer.self_attn(layer.input_layernorm(x), cos, sin)
-            x = x + layer.mlp(layer.post_attention_layernorm(x))
+            x = x + self._drop(layer.self_attn(layer.input_layernorm(x), cos, sin))
+            x = x + self._drop(layer.mlp(layer.post_attention_layernorm(x)))
         return F.linear(self.model.norm(x), self.model.embed_tokens.weight)
+
+    def _drop(self, x: Tensor) -> Tensor:
+        return F.dropout(x, self.dropout, self.training) if self.dropout > 0 else x
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:

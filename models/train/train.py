@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from corpus import Document, load_documents
 from model import Llama, Shape
 from passages import PassageSampler, take_passage
-from sample import generate
+from sample import generate, load_model
 from save import save_model
 from tokenizer import BEGIN, END, Tokenizer, train_tokenizer, write_tokenizer
 
@@ -30,7 +30,7 @@ BATCH_TOKENS, SHORT_CONTEXT, LONG_FROM = 3072, 256, 0.82
 MATRIX_RATE, OTHER_RATE, FLOOR = 4.0e-3, 2.0e-3, 0.02
 WARMUP_STEPS = 100
 WEIGHT_DECAY = 0.1
-NOVEL_SHARE, NOVEL_END = 0.25, 0.5
+NOVEL_END = 0.5
 PROMPTS = ("The Fox and the Crow\n\n", "Tell me a story about a king and a bird.\n\n", "Once upon a time\n\n", "")
 
 
@@ -48,11 +48,13 @@ def main() -> None:
     check_tokenizer(pieces, reader, held_out)
 
     validation = validation_rows(held_out, pieces)
-    model = Llama(SHAPE)
+    model = Llama(SHAPE, options.dropout)
+    if options.start:
+        model.load_state_dict(load_model(options.start).state_dict())
     print(f"{sum(p.numel() for p in model.parameters())} weights, {len(training)} documents,", end=" ")
     print(f"{sum(len(pieces.encode(p)) for d in training if d.is_tale for p in d.paragraphs)} tokens of tales,", end=" ")
     print(f"{len(held_out)} tales held out: {[d.title for d in held_out]}", flush=True)
-    step, seconds = fit(model, PassageSampler(training, SEED), pieces, reader, validation, options)
+    step, seconds = fit(model, PassageSampler(training, SEED + (options.start is not None)), pieces, reader, validation, options)
 
     for path in (options.work, options.out):
         save_model(model, path)
@@ -76,8 +78,13 @@ def parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser()
     parser.add_argument("--out", type=Path, required=True, help="folder of the finished model")
     parser.add_argument("--work", type=Path, required=True, help="folder for packages and checkpoints")
-    parser.add_argument("--steps", type=int, default=4000)
-    parser.add_argument("--minutes", type=float, default=60.0)
+    parser.add_argument("--start", type=Path, help="folder of the weights to go on from")
+    parser.add_argument("--steps", type=int, required=True)
+    parser.add_argument("--minutes", type=float, required=True)
+    parser.add_argument("--stop", type=int, default=1 << 30, help="step at which to break off, not annealed")
+    parser.add_argument("--rate", type=float, default=1.0, help="share of the peak rates to begin with")
+    parser.add_argument("--novels", type=float, default=0.25, help="share of novel passages to begin with")
+    parser.add_argument("--dropout", type=float, default=0.0)
     return parser.parse_args()
 
 
@@ -105,10 +112,10 @@ def fit(model, sampler, pieces, reader, validation, options) -> tuple[int, float
     adam = torch.optim.AdamW(others, lr=OTHER_RATE, betas=(0.9, 0.95), weight_decay=0.0, fused=True)
     run = torch.compile(batch_loss, dynamic=False)
     started, saved, recent, step, progress = time.monotonic(), time.monotonic(), [], 0, 0.0
-    while progress < 1.0:
+    while progress < 1.0 and step < options.stop:
         context = SHORT_CONTEXT if progress < LONG_FROM else SHAPE.context
-        rows = next_rows(sampler, pieces, NOVEL_SHARE * max(0.0, 1 - progress / NOVEL_END), context)
-        share = min(1.0, (step + 1) / WARMUP_STEPS)
+        rows = next_rows(sampler, pieces, options.novels * max(0.0, 1 - progress / NOVEL_END), context)
+        share = options.rate * min(1.0, (step + 1) / WARMUP_STEPS)
         share *= FLOOR + (1 - FLOOR) * 0.5 * (1 + math.cos(math.pi * progress))
         muon.param_groups[0]["lr"] = MATRIX_RATE * share
         adam.param_groups[0]["lr"] = OTHER_RATE * share
