@@ -1,7 +1,7 @@
 // Prepared modules by the hash of their uploaded bytes. Preparing is deterministic and slow, so the
 // result is kept; bounded, oldest use first out.
 
-import { formatHex } from "gyrotron/base";
+import { formatHex, GIB } from "gyrotron/base";
 import { type PreparedModule, prepareModule } from "gyrotron/canister";
 import { sha256 } from "gyrotron/crypto";
 import type { ModuleCache } from "./block-context.ts";
@@ -9,19 +9,21 @@ import type { ModuleCache } from "./block-context.ts";
 /** Expands gzip; injected because the portable core has no zlib. @throws any error for bad input */
 export type Gunzip = (bytes: Uint8Array, bytesMax: number) => Uint8Array;
 
-/** A cache of at most `countMax` prepared modules. */
+/** A cache of at most `countMax` prepared modules that together hold at most `bytesMax`, but for the last one. */
 export function createModuleCache(
-  options: { gunzip?: Gunzip; countMax?: number } = {},
+  options: { gunzip?: Gunzip; countMax?: number; bytesMax?: number } = {},
 ): ModuleCache {
-  const { gunzip, countMax = 64 } = options;
+  const { gunzip, countMax = 64, bytesMax = GIB / 2 } = options;
   const modules = new Map<string, PreparedModule>();
+  let bytes = 0;
 
   function remember(name: string, module: PreparedModule): PreparedModule {
-    modules.delete(name);
+    if (!modules.delete(name)) bytes += bytesOf(module);
     modules.set(name, module);
-    for (const oldest of modules.keys()) {
-      if (modules.size <= countMax) break;
+    for (const [oldest, unused] of modules) {
+      if ((modules.size <= countMax && bytes <= bytesMax) || unused === module) break;
       modules.delete(oldest);
+      bytes -= bytesOf(unused);
     }
     return module;
   }
@@ -35,4 +37,9 @@ export function createModuleCache(
   }
 
   return { byHash, prepare: (uploaded) => byHash(sha256(uploaded), () => uploaded) };
+}
+
+function bytesOf({ code, activeData, customSections }: PreparedModule): number {
+  const data = activeData.reduce((sum, segment) => sum + segment.bytes.length, 0);
+  return customSections.reduce((sum, { content }) => sum + content.length, code.length + data);
 }

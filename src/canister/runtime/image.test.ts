@@ -1,6 +1,6 @@
 // Heap and stable images against plain byte arrays: random writes, growth, commits and roll-backs.
 
-import { deepEqual, equal, throws } from "node:assert/strict";
+import { deepEqual, equal, ok, throws } from "node:assert/strict";
 import { describe, test } from "node:test";
 import fc from "fast-check";
 import { CHUNK_BYTES, WASM_PAGE_BYTES } from "gyrotron/base";
@@ -144,9 +144,11 @@ describe("images", () => {
           {
             size: () => stable.bytes,
             write: (at, bytes) => {
-              const expected = stable.dirtyCount + stable.newDirtyPages(at, bytes.length);
+              const expected = stable.writtenBytes(at, bytes.length);
               stable.write(at, bytes);
-              equal(stable.dirtyCount, expected);
+              equal(stable.writtenBytes(at, bytes.length), expected);
+              equal(stable.writtenBytes(0, 0), expected);
+              ok(expected >= stable.dirtyCount * 4096 && expected % 16_384 === 0);
             },
             grow: (pages) => (stable.pages += pages),
             commit: () => stable.commit(),

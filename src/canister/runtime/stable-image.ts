@@ -96,17 +96,13 @@ export class StableImage {
     });
   }
 
-  /** 4 KiB pages of a range that the session has not dirtied yet. */
-  newDirtyPages(offset: number, length: number): number {
-    let count = 0;
-    eachChunk(offset, length, (index, start, _at, part) => {
-      const dirty = this.#written.get(index)?.dirty ?? 0;
-      const last = Math.floor((start + part - 1) / OS_PAGE_BYTES);
-      for (let page = Math.floor(start / OS_PAGE_BYTES); page <= last; page++) {
-        if ((dirty & (1 << page)) === 0) count++;
-      }
+  /** Bytes of all chunks that the session has written once it has also written this range. */
+  writtenBytes(offset: number, length: number): number {
+    let count = this.#written.size;
+    eachChunk(offset, length, (index) => {
+      if (!this.#written.has(index)) count++;
     });
-    return count;
+    return count * CHUNK_BYTES;
   }
 
   /** Ends the session; returns the chunks whose bytes differ (null: all zero) in ascending order. */

@@ -5,6 +5,7 @@ import {
   BEST_EFFORT_TIMEOUT_SECONDS_MAX,
   CALL_METHOD_NAME_BYTES_MAX,
   LOCAL_PAYLOAD_BYTES_MAX,
+  MIB,
   PRINCIPAL_BYTES_MAX,
   formatHex,
   utf8Bytes,
@@ -28,6 +29,9 @@ type Names =
 /** Results of call_perform: enqueued, or not (queue full or too few cycles). */
 const PERFORMED = 0;
 const NOT_PERFORMED = 2;
+/** Calls of one execution and bytes of their arguments: they wait in memory until it finishes (ours). */
+const CALLS_MAX = 5_000;
+const CALL_BYTES_MAX: number = 64 * MIB;
 
 /** The calls of this file. `formatPrincipal` gives the text of a canister id. */
 export function outgoingCalls(
@@ -126,10 +130,15 @@ function perform(e: Execution, call: PendingCall): number {
   const total = transmissionCharge + responseReserved + callbackReserved;
   const calleeKey = formatHex(call.callee);
   const queued = e.queuedByCallee.get(calleeKey) ?? 0;
-  if (e.context.queueCapacity(call.callee) <= queued || (total > 0n && total > e.liquidBalance)) {
+  const isFull =
+    e.calls.length === CALLS_MAX ||
+    e.callBytes + argument.length > CALL_BYTES_MAX ||
+    e.context.queueCapacity(call.callee) <= queued;
+  if (isFull || (total > 0n && total > e.liquidBalance)) {
     dropPending(e);
     return NOT_PERFORMED;
   }
+  e.callBytes += argument.length;
   e.balance -= total;
   e.pendingCall = undefined;
   e.queuedByCallee.set(calleeKey, queued + 1);

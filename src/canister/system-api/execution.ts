@@ -2,6 +2,8 @@
 // system calls are spread over the files beside this one; each works on the current Execution.
 
 import {
+  CHUNK_BYTES,
+  EMPTY_BYTES,
   LOCAL_PAYLOAD_BYTES_MAX,
   WASM32_MEMORY_BYTES_MAX,
   WASM64_MEMORY_BYTES_MAX,
@@ -16,6 +18,11 @@ import { contractViolation, raise, wasmMemoryLimitExceeded, wrongMode } from "..
 import { LogBuffer } from "./log-buffer.ts";
 import { COMPOSITE_MODES, LOCAL_MODES, MODE_BIT, MODE_NAME } from "./mode.ts";
 import type { SystemCallRule } from "./rules.ts";
+
+/** Chunks of stable memory that an execution may return to without paying for them again. */
+const RECENT_CHUNKS_MAX = 1024;
+/** Instructions for each other one that it comes to: a read from the store. */
+const CHUNK_INSTRUCTIONS = 2_000;
 
 /** A call between call_new and call_perform. */
 export type PendingCall = Omit<
@@ -44,6 +51,8 @@ export class Execution {
   readonly gas: GasMeter;
   readonly logs: LogBuffer = new LogBuffer();
   readonly calls: OutgoingCall[] = [];
+  /** Bytes of their arguments. */
+  callBytes = 0;
   /** How many of the calls go to each callee (hex). */
   readonly queuedByCallee: Map<string, number> = new Map();
   readonly reply: ByteParts = new ByteParts();
@@ -60,6 +69,7 @@ export class Execution {
   readonly #pages: WebAssembly.Global;
   readonly #heapPagesMax: number;
   #growableBytes: bigint;
+  readonly #recentChunks: Set<number> = new Set();
 
   constructor(parts: ExecutionParts) {
     this.context = parts.context;
@@ -180,6 +190,18 @@ export class Execution {
     return true;
   }
 
+  /** Pays for the chunks of a range of stable memory. @throws TrapSignal */
+  payStableChunks(offset: number, length: number): void {
+    if (length === 0) return;
+    const last = Math.floor((offset + length - 1) / CHUNK_BYTES);
+    for (let index = Math.floor(offset / CHUNK_BYTES); index <= last; index++) {
+      if (this.#recentChunks.has(index)) continue;
+      if (this.#recentChunks.size === RECENT_CHUNKS_MAX) this.#recentChunks.clear();
+      this.#recentChunks.add(index);
+      this.gas.charge(CHUNK_INSTRUCTIONS);
+    }
+  }
+
   /** Effects of the finished execution. */
   changes(): ExecutionChanges {
     assert(this.cyclesAccepted <= this.context.cyclesAvailable, "accepted more than available");
@@ -202,26 +224,28 @@ export class Execution {
 
 /** Byte strings appended one after another. */
 export class ByteParts {
-  readonly #parts: Uint8Array[] = [];
+  #bytes: Uint8Array = EMPTY_BYTES;
   length = 0;
 
   append(part: Uint8Array): void {
-    assert(this.length + part.length <= LOCAL_PAYLOAD_BYTES_MAX, "appended beyond every limit");
-    this.#parts.push(part);
-    this.length += part.length;
+    const length = this.length + part.length;
+    assert(length <= LOCAL_PAYLOAD_BYTES_MAX, "appended beyond every limit");
+    if (this.length === 0) {
+      this.#bytes = part;
+    } else {
+      if (length > this.#bytes.length) {
+        const grown = new Uint8Array(Math.max(length, 2 * this.#bytes.length));
+        grown.set(this.#bytes.subarray(0, this.length));
+        this.#bytes = grown;
+      }
+      this.#bytes.set(part, this.length);
+    }
+    this.length = length;
   }
 
   /** All of them in one. */
   join(): Uint8Array {
-    const [first] = this.#parts;
-    if (this.#parts.length === 1 && first !== undefined) return first;
-    const joined = new Uint8Array(this.length);
-    let offset = 0;
-    for (const part of this.#parts) {
-      joined.set(part, offset);
-      offset += part.length;
-    }
-    return joined;
+    return this.length === this.#bytes.length ? this.#bytes : this.#bytes.slice(0, this.length);
   }
 }
 

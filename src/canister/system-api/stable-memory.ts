@@ -2,7 +2,6 @@
 
 import {
   GIB,
-  OS_PAGE_BYTES,
   STABLE_DIRTY_BYTES_MAX,
   STABLE_MEMORY_BYTES_MAX,
   WASM_PAGE_BYTES,
@@ -76,7 +75,9 @@ function read(
   size: number | bigint,
 ): void {
   const [from, length] = stableRange(e, offset, size);
-  e.stable.read(from, e.writable(`ic0.${name} heap`, target, length));
+  const bytes = e.writable(`ic0.${name} heap`, target, length);
+  e.payStableChunks(from, length);
+  e.stable.read(from, bytes);
 }
 
 function write(
@@ -89,8 +90,9 @@ function write(
   const [from, length] = stableRange(e, offset, size);
   const bytes = e.read(`ic0.${name} heap`, source, length);
   const limit = dirtyBytesMax(e);
-  const dirtyPages = e.stable.dirtyCount + e.stable.newDirtyPages(from, length);
-  if (dirtyPages * OS_PAGE_BYTES > limit) raise(stableAccessLimitExceeded(limit));
+  e.payStableChunks(from, length);
+  // Whole chunks: a changed one takes its full size in memory, however little of it changed.
+  if (e.stable.writtenBytes(from, length) > limit) raise(stableAccessLimitExceeded(limit));
   e.stable.write(from, bytes);
 }
 

@@ -6,6 +6,10 @@ import type { BlockContext } from "../block-context.ts";
 import type { ConsoleLine } from "../contract.ts";
 import type { CanisterRecord, LogRecord } from "../state/records.ts";
 
+/** Lines of one block that reach the console; the log in state has its own limit. */
+const CONSOLE_LINES_MAX = 10_000;
+/** Bytes of a line on the console. */
+const CONSOLE_LINE_BYTES_MAX = 10_000;
 /** Bytes that a record takes besides its content. */
 const RECORD_OVERHEAD_BYTES = 20;
 
@@ -15,7 +19,10 @@ export function appendLogs(
   canister: CanisterRecord,
   result: ExecutionResult,
 ): void {
-  for (const line of consoleLines(canister.id, context.timeNs, result)) context.console.push(line);
+  for (const line of consoleLines(canister.id, context.timeNs, result)) {
+    if (context.console.length >= CONSOLE_LINES_MAX) break;
+    context.console.push(line);
+  }
   if (result.logs.length === 0 || canister.settings.logMemoryLimit === 0n) return;
   const log = [...context.state.log(canister.id)];
   for (const content of result.logs) {
@@ -37,7 +44,7 @@ export function consoleLines(
   const lines = result.logs.map((content) => ({
     canisterId,
     timeNs,
-    text: utf8TextLossy(content),
+    text: utf8TextLossy(content.subarray(0, CONSOLE_LINE_BYTES_MAX)),
   }));
   if (result.kind === "trapped" && result.trap.backtrace.length > 0) {
     lines.push({

@@ -16,6 +16,8 @@ import { outOfCycles, type Reject, trapReject } from "../reject.ts";
 import type { CallContext, CanisterRecord, Response } from "../state/records.ts";
 import { appendLogs } from "./logs.ts";
 
+/** What a page that changed counts towards the instructions of a round: its bytes stay in memory until its end. */
+const ROUND_INSTRUCTIONS_PER_PAGE = 10_000n;
 /** Bytes by which a canister's memories may grow on this subnet (2 TiB in all; one canister cannot reach it). */
 const GROWABLE_BYTES = 600n * 1024n * BigInt(MIB);
 
@@ -140,6 +142,7 @@ export function commitImage(
   session: ImageSession,
 ): void {
   const delta = session.commit();
+  context.instructionsUsed += BigInt(delta.dirtyPages) * ROUND_INSTRUCTIONS_PER_PAGE;
   canister.image = delta.image;
   context.state.applyImage(canister.id, delta);
 }

@@ -20,7 +20,7 @@ import {
   type MethodResult,
   replyWith,
 } from "./call.ts";
-import { type GivenMode, installModule } from "./install.ts";
+import { countModuleBytes, type GivenMode, installModule } from "./install.ts";
 
 /** upload_chunk: idempotent for the same bytes. */
 export function uploadChunk(
@@ -106,6 +106,7 @@ export function installChunkedCode(
   const module = concatBytes(...parts);
   const hash = sha256(module);
   if (!equalBytes(hash, argument.wasm_module_hash)) {
+    countModuleBytes(context, module.length);
     const expected = argument.wasm_module_hash.toHex();
     return storeError(`Wasm module hash ${hash.toHex()} does not match given hash ${expected}`);
   }

@@ -32,6 +32,8 @@ import { findControlled, isReject, type ManagementCall, type MethodResult } from
 
 /** Instructions charged for each Wasm instruction that is compiled. */
 const COMPILE_INSTRUCTIONS = 6_000n;
+/** What a byte of a module counts towards the instructions of a round, valid or not. */
+const ROUND_INSTRUCTIONS_PER_BYTE = 50n;
 const EOP_SECTION = "enhanced-orthogonal-persistence";
 
 /** The mode as Candid decodes it. */
@@ -75,6 +77,7 @@ export function installModule(
   uploaded: Uint8Array,
   argument: Uint8Array,
 ): MethodResult {
+  countModuleBytes(context, uploaded.length);
   const module = prepareUploaded(context, canister, uploaded);
   if ("kind" in module) return module;
   const refused = checkMode(context, canister, mode, module);
@@ -96,6 +99,11 @@ export function installModule(
   if (failure === undefined) recordCode(context, canister, module, uploaded);
   context.state.putCanister(canister);
   return failure ?? { kind: "reply", bytes: DIDL_EMPTY };
+}
+
+/** Counts the work on a module's bytes that nobody has paid for yet, so that a block of it ends. */
+export function countModuleBytes(context: BlockContext, bytes: number): void {
+  context.instructionsUsed += BigInt(bytes) * ROUND_INSTRUCTIONS_PER_BYTE;
 }
 
 /** uninstall_code: rejects what is open, drops code and state, keeps cycles and controllers. */

@@ -1,7 +1,7 @@
 // Sending the calls that an execution made: callback records, reservations, routing to the callee's
 // inbox. The queue to one callee is bounded by the number of its unanswered calls.
 
-import { assert, equalBytes, QUEUE_MESSAGES_MAX } from "gyrotron/base";
+import { assert, formatHex, QUEUE_MESSAGES_MAX } from "gyrotron/base";
 import type { OutgoingCall } from "gyrotron/canister";
 import type { BlockContext } from "../block-context.ts";
 import { charge } from "../cycles/balance.ts";
@@ -11,10 +11,18 @@ import type { CanisterRecord } from "../state/records.ts";
 import { answer } from "./answer.ts";
 
 const NS_PER_SECOND = 1_000_000_000n;
+/** Calls that one canister may have open to all callees before it starts an execution (ours). */
+const OPEN_CALLS_MAX = 10_000;
+/** What the queued bytes of a call count towards the instructions of a round: they stay in memory until its end. */
+const INSTRUCTIONS_PER_BYTE = 10n;
+
+type OpenCalls = CanisterRecord["outstandingCalls"][number];
 
 /** How many more calls the canister may have open to `callee`. */
 export function queueCapacity(canister: CanisterRecord, callee: Uint8Array): number {
-  return QUEUE_MESSAGES_MAX - (findOutstanding(canister, callee)?.count ?? 0);
+  const { byCallee, total } = indexOf(canister);
+  if (total >= OPEN_CALLS_MAX) return 0;
+  return QUEUE_MESSAGES_MAX - (byCallee.get(formatHex(callee))?.count ?? 0);
 }
 
 /** Takes the call's cycles, remembers its callback and puts it into the callee's inbox. */
@@ -28,6 +36,8 @@ export function sendCall(
   charge(caller, "instructions", call.callbackReserved);
   assert(call.cycles <= caller.cycles, "attached cycles exceed the balance");
   caller.cycles -= call.cycles;
+
+  context.instructionsUsed += BigInt(call.argument.length) * INSTRUCTIONS_PER_BYTE;
 
   const number = caller.nextCallback++;
   const deadlineNs =
@@ -69,21 +79,36 @@ export function countOutstanding(
   callee: Uint8Array,
   change: 1 | -1,
 ): void {
-  const found = findOutstanding(canister, callee);
+  const index = indexOf(canister);
+  const name = formatHex(callee);
+  const found = index.byCallee.get(name);
+  index.total += change;
   if (found === undefined) {
     assert(change === 1, "no open call to this callee");
-    canister.outstandingCalls.push({ callee, count: 1 });
+    const added = { callee, count: 1 };
+    index.byCallee.set(name, added);
+    canister.outstandingCalls.push(added);
     return;
   }
   found.count += change;
   assert(found.count >= 0, "open calls are not negative");
-  if (found.count === 0)
-    canister.outstandingCalls.splice(canister.outstandingCalls.indexOf(found), 1);
+  if (found.count > 0) return;
+  index.byCallee.delete(name);
+  canister.outstandingCalls.splice(canister.outstandingCalls.indexOf(found), 1);
 }
 
-function findOutstanding(
-  canister: CanisterRecord,
-  callee: Uint8Array,
-): { callee: Uint8Array; count: number } | undefined {
-  return canister.outstandingCalls.find((entry) => equalBytes(entry.callee, callee));
+/** The open calls of a record by callee: lists of thousands are looked up thousands of times. */
+const indexes = new WeakMap<OpenCalls[], { byCallee: Map<string, OpenCalls>; total: number }>();
+
+function indexOf({ outstandingCalls }: CanisterRecord): {
+  byCallee: Map<string, OpenCalls>;
+  total: number;
+} {
+  let index = indexes.get(outstandingCalls);
+  if (index === undefined) {
+    const byCallee = new Map(outstandingCalls.map((open) => [formatHex(open.callee), open]));
+    const total = outstandingCalls.reduce((sum, { count }) => sum + count, 0);
+    indexes.set(outstandingCalls, (index = { byCallee, total }));
+  }
+  return index;
 }

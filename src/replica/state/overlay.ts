@@ -22,7 +22,8 @@ interface Entry {
 /** Reads through to the view; collects the block's writes. */
 export class StateOverlay {
   readonly #view: StateView;
-  readonly #entries = new Map<string, Entry>();
+  /** By type of key, the first byte, and name. */
+  readonly #entries = new Map<number, Map<string, Entry>>();
 
   constructor(view: StateView) {
     this.#view = view;
@@ -31,14 +32,21 @@ export class StateOverlay {
   /** The record at `key`. It may be changed in place if `put` is called afterwards. */
   get<T>(codec: Codec<T>, key: Uint8Array): T | undefined {
     const name = formatHex(key);
-    let entry = this.#entries.get(name);
+    const entries = this.#ofType(key);
+    let entry = entries.get(name);
     if (entry === undefined) {
       const bytes = this.#view.get(key);
       const value = bytes === undefined ? undefined : decodeWith(codec, bytes);
       entry = { key, codec: codec as Codec<unknown>, value, changed: false };
-      this.#entries.set(name, entry);
+      entries.set(name, entry);
     }
     return entry.value as T | undefined;
+  }
+
+  /** The bytes at a key of `rawBytes`, not remembered: for pieces of memories, which may be millions. */
+  read(key: Uint8Array): Uint8Array | undefined {
+    const entry = this.#ofType(key).get(formatHex(key));
+    return entry === undefined ? this.#view.get(key) : (entry.value as Uint8Array | undefined);
   }
 
   put<T>(codec: Codec<T>, key: Uint8Array, value: T): void {
@@ -57,7 +65,7 @@ export class StateOverlay {
       found.set(formatHex(key), key);
     }
     const prefixName = formatHex(prefix);
-    for (const [name, entry] of this.#entries) {
+    for (const [name, entry] of this.#ofType(prefix)) {
       if (!name.startsWith(prefixName)) continue;
       if (entry.value === undefined) found.delete(name);
       else if (include(entry.key)) found.set(name, entry.key);
@@ -74,7 +82,7 @@ export class StateOverlay {
       break;
     }
     const prefixName = formatHex(prefix);
-    for (const [name, { key, value }] of this.#entries) {
+    for (const [name, { key, value }] of this.#ofType(prefix)) {
       if (value === undefined || !name.startsWith(prefixName)) continue;
       if (first === undefined || compareBytes(key, first) < 0) first = key;
     }
@@ -84,23 +92,32 @@ export class StateOverlay {
   /** The block's changes, in ascending order of keys; what did not change in the end is left out. */
   writes(): StateWrite[] {
     const writes: StateWrite[] = [];
-    for (const entry of this.#entries.values()) {
-      if (!entry.changed) continue;
-      const value = entry.value === undefined ? undefined : encodeWith(entry.codec, entry.value);
-      if (isSame(this.#view.get(entry.key), value)) continue;
-      writes.push({ key: entry.key, value });
+    for (const entries of this.#entries.values()) {
+      for (const entry of entries.values()) {
+        if (!entry.changed) continue;
+        const value = entry.value === undefined ? undefined : encodeWith(entry.codec, entry.value);
+        if (isSame(this.#view.get(entry.key), value)) continue;
+        writes.push({ key: entry.key, value });
+      }
     }
     return writes.sort((left, right) => compareBytes(left.key, right.key));
   }
 
   #isDeleted(key: Uint8Array): boolean {
-    const entry = this.#entries.get(formatHex(key));
+    const entry = this.#ofType(key).get(formatHex(key));
     return entry !== undefined && entry.value === undefined;
   }
 
   #set(codec: Codec<unknown>, key: Uint8Array, value: unknown): void {
     const name = formatHex(key);
-    this.#entries.set(name, { key, codec, value, changed: true });
+    this.#ofType(key).set(name, { key, codec, value, changed: true });
+  }
+
+  #ofType(key: Uint8Array): Map<string, Entry> {
+    const type = key[0]!;
+    let entries = this.#entries.get(type);
+    if (entries === undefined) this.#entries.set(type, (entries = new Map()));
+    return entries;
   }
 }
 

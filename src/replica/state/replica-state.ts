@@ -1,7 +1,7 @@
 // Typed access to the replicated state during one block: canisters, inboxes, call contexts, modules,
 // memories. Keeps the indices that belong to a record (run queue, timers) in step with it.
 
-import { equalBytes, present } from "gyrotron/base";
+import { equalBytes, formatHex, present } from "gyrotron/base";
 import type { ChunkReader, ImageDelta } from "gyrotron/canister";
 import type { StateView, StateWrite } from "gyrotron/store";
 import { type CanisterPublicInfo, canisterPublicInfoCodec } from "../certification/index.ts";
@@ -14,6 +14,8 @@ import * as records from "./records.ts";
 export class ReplicaState {
   /** For rooms that keep records of their own. */
   readonly overlay: StateOverlay;
+  /** Hex of the ids in the run queue. */
+  #queued: Set<string> | undefined = undefined;
 
   constructor(view: StateView) {
     this.overlay = new StateOverlay(view);
@@ -147,7 +149,9 @@ export class ReplicaState {
   nextInRunQueue(): Uint8Array | undefined {
     const system = this.system();
     const id = system.runQueue.shift();
-    if (id !== undefined) this.putSystem(system);
+    if (id === undefined) return undefined;
+    this.#queuedIds(system).delete(formatHex(id));
+    this.putSystem(system);
     return id;
   }
 
@@ -158,9 +162,16 @@ export class ReplicaState {
 
   #enqueueRun(id: Uint8Array): void {
     const system = this.system();
-    if (system.runQueue.some((queued) => equalBytes(queued, id))) return;
+    const queued = this.#queuedIds(system);
+    const name = formatHex(id);
+    if (queued.has(name)) return;
+    queued.add(name);
     system.runQueue.push(id);
     this.putSystem(system);
+  }
+
+  #queuedIds({ runQueue }: records.SystemRecord): Set<string> {
+    return (this.#queued ??= new Set(runQueue.map(formatHex)));
   }
 
   // --- call contexts, callbacks, tasks
@@ -297,11 +308,11 @@ export class ReplicaState {
   chunks(id: Uint8Array): ChunkReader {
     const { overlay } = this;
     return {
-      heapChunk: (index) => overlay.get(rawBytes, keys.heapChunkKey(id, index)),
-      stableChunk: (index) => overlay.get(rawBytes, keys.stableChunkKey(id, index)),
+      heapChunk: (index) => overlay.read(keys.heapChunkKey(id, index)),
+      stableChunk: (index) => overlay.read(keys.stableChunkKey(id, index)),
       *heapChunks() {
         for (const key of overlay.keys(keys.heapPrefix(id))) {
-          yield [keys.parseHeapChunkKey(key).index, present(overlay.get(rawBytes, key))];
+          yield [keys.parseHeapChunkKey(key).index, present(overlay.read(key))];
         }
       },
     };
