@@ -1,4 +1,4 @@
-// A receipt with what proves it, as a node serves it and as a file keeps it (spec 05 section 8): fetched,
+// A receipt with what proves it, as a node serves it and as a file keeps it (spec 05 section 5): fetched,
 // decoded, saved. Everything in it is untrusted until receipt-check.ts has checked it.
 
 import { readFileSync, writeFileSync } from "node:fs";
