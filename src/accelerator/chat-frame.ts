@@ -4,7 +4,7 @@
 import type { ChatMessage } from "gyrotron/job";
 
 /** The frames there are. */
-export type FrameName = "continue";
+export type FrameName = "passage";
 
 /** A way to write a conversation down. */
 export interface ChatFrame {
@@ -15,14 +15,16 @@ export interface ChatFrame {
 }
 
 const FRAMES: Readonly<Record<FrameName, ChatFrame>> = {
-  // For models that know texts, not roles: what the user wrote last is the beginning of the text.
-  continue: {
+  // For models that know passages of text, not roles: what the user wrote last stands above the
+  // passage, as a title or a request does. With nothing above it the model begins as it likes.
+  passage: {
     promptOf(messages) {
       const last = messages.findLast(({ role }) => role === "user") ?? messages.at(-1);
-      return last?.content.trim() ?? "";
+      const text = last?.content.trim() ?? "";
+      return text === "" ? "" : `${text}\n\n`;
     },
-    // The begin token, and the blank that the tokenizer puts first.
-    tokensMax: 2,
+    // The begin token, the blank that the tokenizer puts first, and the two line breaks.
+    tokensMax: 4,
   },
 };
 

@@ -1,6 +1,5 @@
-// How each worker of this node makes its replica: with the machine's crypto and decompression.
+// How each worker of this node makes its replica: with the machine's crypto.
 
-import { gunzipSync } from "node:zlib";
 import { setCryptoProvider } from "gyrotron/crypto";
 import { createReplica, type Replica } from "gyrotron/replica";
 import { opensslPrimitives } from "./crypto-provider.ts";
@@ -10,11 +9,5 @@ export async function createNodeReplica(replicated: boolean): Promise<Replica> {
   // Without mcl, which costs a start 0.2 s in each thread: workers meet BLS only in canister signatures,
   // and those of calls have been checked in the main thread.
   setCryptoProvider(opensslPrimitives);
-  return createReplica({ gunzip, replicated });
-}
-
-/** @throws on anything that is not gzip or expands to more than `bytesMax` */
-function gunzip(bytes: Uint8Array, bytesMax: number): Uint8Array {
-  const { buffer, byteOffset, length } = gunzipSync(bytes, { maxOutputLength: bytesMax });
-  return new Uint8Array(buffer, byteOffset, length);
+  return createReplica({ replicated });
 }

@@ -6,14 +6,11 @@ import { type PreparedModule, prepareModule } from "gyrotron/canister";
 import { sha256 } from "gyrotron/crypto";
 import type { ModuleCache } from "./block-context.ts";
 
-/** Expands gzip; injected because the portable core has no zlib. @throws any error for bad input */
-export type Gunzip = (bytes: Uint8Array, bytesMax: number) => Uint8Array;
-
 /** A cache of at most `countMax` prepared modules that together hold at most `bytesMax`, but for the last one. */
 export function createModuleCache(
-  options: { gunzip?: Gunzip; countMax?: number; bytesMax?: number } = {},
+  options: { countMax?: number; bytesMax?: number } = {},
 ): ModuleCache {
-  const { gunzip, countMax = 64, bytesMax = GIB / 2 } = options;
+  const { countMax = 64, bytesMax = GIB / 2 } = options;
   const modules = new Map<string, PreparedModule>();
   let bytes = 0;
 
@@ -30,10 +27,7 @@ export function createModuleCache(
 
   function byHash(hash: Uint8Array, uploaded: () => Uint8Array): PreparedModule {
     const name = formatHex(hash);
-    return remember(
-      name,
-      modules.get(name) ?? prepareModule(uploaded(), gunzip === undefined ? {} : { gunzip }),
-    );
+    return remember(name, modules.get(name) ?? prepareModule(uploaded()));
   }
 
   return { byHash, prepare: (uploaded) => byHash(sha256(uploaded), () => uploaded) };

@@ -17,14 +17,13 @@ import { expireJobs, inductNodeMessage } from "./jobs/settle.ts";
 import { FIRST_USER_CANISTER } from "./management/lifecycle.ts";
 import { settleTasks } from "./messaging/external-tasks.ts";
 import { inductIngress, NODE_MESSAGE_TAG } from "./messaging/induct.ts";
-import { createModuleCache, type Gunzip } from "./module-cache.ts";
+import { createModuleCache } from "./module-cache.ts";
 import { precheckCall, runQuery } from "./query.ts";
 import { KEY_PREFIX } from "./state/keys.ts";
 import { ReplicaState } from "./state/replica-state.ts";
 
 /** What a replica is made of; all of it is optional. */
 export interface ReplicaOptions {
-  gunzip?: Gunzip;
   runtime?: CanisterRuntime;
   /** false for a replica that only answers queries: what its executions do to caches is not replicated. */
   replicated?: boolean;
@@ -34,7 +33,7 @@ export interface ReplicaOptions {
 export function createReplica(options: ReplicaOptions = {}): Replica {
   const engine: ExecutionEngine = {
     runtime: options.runtime ?? createCanisterRuntime({ replicated: options.replicated ?? true }),
-    modules: createModuleCache(options.gunzip === undefined ? {} : { gunzip: options.gunzip }),
+    modules: createModuleCache(),
   };
   const images = new CachedImages(engine);
   return {

@@ -8,6 +8,5 @@ export {
   type PreparedData,
   type PreparedGlobal,
   type PreparedModule,
-  type PrepareOptions,
   prepareModule,
 } from "./prepare-module.ts";

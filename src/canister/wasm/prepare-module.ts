@@ -51,18 +51,9 @@ export interface PreparedModule {
   readonly instructionCount: number;
 }
 
-/** What the host may do better than this code. */
-export interface PrepareOptions {
-  /**
-   * Decompresses gzip to at most `sizeMax` bytes and throws anything if it cannot. Without it a
-   * portable one is used; all nodes of a network must use the same.
-   */
-  readonly gunzip?: (compressed: Uint8Array, sizeMax: number) => Uint8Array;
-}
-
 /** Validates and instruments an uploaded module. @throws WasmError if it cannot be installed */
-export function prepareModule(uploaded: Uint8Array, options: PrepareOptions = {}): PreparedModule {
-  const bytes = decompress(uploaded, options);
+export function prepareModule(uploaded: Uint8Array): PreparedModule {
+  const bytes = decompress(uploaded);
   const module = parseModule(bytes);
   checkCanisterRules(module);
   const customSections = metadataSections(module);
@@ -95,17 +86,10 @@ export function prepareModule(uploaded: Uint8Array, options: PrepareOptions = {}
   };
 }
 
-function decompress(uploaded: Uint8Array, options: PrepareOptions): Uint8Array {
-  let bytes = uploaded;
-  if (uploaded[0] === 0x1f && uploaded[1] === 0x8b && uploaded[2] === 0x08) {
-    try {
-      bytes = (options.gunzip ?? gunzip)(uploaded, MODULE_BYTES_MAX);
-    } catch (cause) {
-      if (cause instanceof WasmError) throw cause;
-      const what = `gzip: damaged or larger than ${MODULE_BYTES_MAX} bytes`;
-      throw new WasmError({ code: "canister/wasm-compression", what }, { cause });
-    }
-  }
+function decompress(uploaded: Uint8Array): Uint8Array {
+  const isGzip = uploaded[0] === 0x1f && uploaded[1] === 0x8b && uploaded[2] === 0x08;
+  // Never the host's decompressor: what counts as valid must be the same everywhere.
+  const bytes = isGzip ? gunzip(uploaded, MODULE_BYTES_MAX) : uploaded;
   if (bytes.length > MODULE_BYTES_MAX) {
     throw new WasmError({
       code: "canister/wasm-limit",
