@@ -11,14 +11,14 @@ persistent actor {
 
   var told : Nat = 0;
 
-  // Continues the text.
-  public func tell(beginning : Text) : async Text {
-    let continuation = await llm.v0_chat({
+  // Tells a story under a title, or one that was asked for: "Tell me a story about a fox and a crow".
+  public func tell(request : Text) : async Text {
+    let story = await llm.v0_chat({
       model = "storyteller";
-      messages = [{ role = #user; content = beginning }];
+      messages = [{ role = #user; content = request }];
     });
     told += 1;
-    continuation;
+    story;
   };
 
   public query func stories() : async Nat { told };

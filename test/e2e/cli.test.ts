@@ -50,7 +50,7 @@ test("the demo deploys, asks a model, verifies and ends; a second time it finds 
 /** Preview compared, certificate and receipt checked, price within the quote. */
 function assertStory(output: string): void {
   for (const line of [
-    /^Once upon a time there was a.+/m,
+    /^Tell me a story about a fox and a crow\n\n.+/m,
     /^reply +(equal to|begins as) the preview/m,
     /^certified +certificate verified by @icp-sdk\/core \(\d+ bytes\)$/m,
     /^canister +[a-z0-9-]+$/m,

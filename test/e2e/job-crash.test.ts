@@ -95,7 +95,7 @@ async function dieMidway(
 ): Promise<{ requestId: Uint8Array; seen: string; answered: bigint }> {
   const agent = await createAgent(life.url);
   for (let attempt = 0n; attempt < ATTEMPTS; attempt++) {
-    const arg = IDL.encode([IDL.Text], ["Once upon a time there was a"]);
+    const arg = IDL.encode([IDL.Text], ["Tell me a story about a fox and a crow"]);
     const submitted = await agent.call(canister, { methodName: "tell", arg, callSync: false });
     const { requestId } = submitted;
     const seen = await firstText(agent, life.url, requestId);

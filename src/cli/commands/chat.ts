@@ -45,7 +45,7 @@ async function showAnswer(
   question: { canister: Principal; method: string; text: string },
   file: string | undefined,
 ): Promise<number> {
-  printPiece(paint(question.text, "strong"));
+  print(`${paint(question.text, "strong")}\n`);
   const answer = await askCanister(agent, url, question, (piece) => printPiece(printable(piece)));
   print("\n");
   showComparison(answer);

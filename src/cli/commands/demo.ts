@@ -25,8 +25,8 @@ import {
 } from "../storyteller.ts";
 import { showReady } from "./start.ts";
 
-/** What the demo asks for: the beginning of a story. */
-const OPENING = "Once upon a time there was a";
+/** What the demo asks for. */
+const REQUEST = "Tell me a story about a fox and a crow";
 
 export const demo: Command = {
   usage: "demo [--once] [--port PORT] [--host ADDRESS] [--data FOLDER]",
@@ -67,8 +67,8 @@ async function showStory(node: RunningNode, dataFolder: string): Promise<void> {
   showWarnings(result.module.warnings);
   showDeployment(result);
   print();
-  printPiece(paint(OPENING, "strong"));
-  const question = { canister: result.canister, method: STORYTELLER_METHOD, text: OPENING };
+  print(`${paint(REQUEST, "strong")}\n`);
+  const question = { canister: result.canister, method: STORYTELLER_METHOD, text: REQUEST };
   const answer = await askCanister(agent, node.url, question, (piece) =>
     printPiece(printable(piece)),
   );
@@ -121,9 +121,9 @@ function showNextSteps(node: RunningNode): void {
     "It keeps running; what canisters print shows here. Ctrl-C stops it, the state stays. Try, in another terminal:",
   );
   for (const line of [
-    `npx gyrotron chat "The old house by the sea"${flag}`,
+    `npx gyrotron chat "The King and the Old House"${flag}`,
     `npx gyrotron verify RECEIPT${flag}`,
-    `npx gyrotron run storyteller "The old house by the sea"`,
+    `npx gyrotron run storyteller "A story about a dog and a king"`,
     `npx gyrotron deploy ${displayPath(COUNTER_FILE)}${flag}`,
     `npx gyrotron canister call counter increment${flag}`,
     `npx gyrotron help`,

@@ -76,13 +76,13 @@ export const run: Command = {
 
 async function runForPeople(local: LocalModel, job: Job): Promise<number> {
   const { model, device } = local;
-  let beginning = printable(job.messages[0]?.content.trim() ?? "");
+  let heading = `${paint(printable(job.messages[0]?.content.trim() ?? ""), "strong")}\n\n`;
   const done = await local.run(job, (piece) => {
-    printPiece(paint(beginning, "strong") + printable(piece));
-    beginning = "";
+    printPiece(heading + printable(piece));
+    heading = "";
   });
   const result = requireCompleted(done.result);
-  print(`${paint(beginning, "strong")}\n`);
+  print(`${heading}\n`);
   const { prefill, decode } = ratesOf(result, done);
   fact("model", `${model.record.name} ${formatHex(model.record.hash)}`);
   fact("device", `${device}, ${model.prepared.precision}`);
