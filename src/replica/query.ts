@@ -15,7 +15,7 @@ import { onlyCanisters } from "./jobs/llm-canister.ts";
 import { inspectManagementIngress, notControllerOfIngress } from "./management/dispatch.ts";
 import { isController } from "./management/call.ts";
 import { ARGUMENT_TYPES } from "./management/interface.ts";
-import { fetchCanisterLogs } from "./management/status.ts";
+import { fetchCanisterLogs, maySeeStatus } from "./management/status.ts";
 import { isNativeCanister } from "./native-canisters.ts";
 import {
   canisterNotFound,
@@ -94,7 +94,11 @@ function precheckManagement(context: ReadContext, content: IngressContent): Reje
   if (inspected.payer === undefined) return undefined;
   const canister = context.state.canister(inspected.payer);
   if (canister === undefined) return canisterNotFound(inspected.payer);
-  if (inspected.anyone || isController(canister, content.sender)) return undefined;
+  const isAllowed =
+    content.methodName === "canister_status"
+      ? maySeeStatus(canister, content.sender)
+      : inspected.anyone || isController(canister, content.sender);
+  if (isAllowed) return undefined;
   return notControllerOfIngress(canister.id, content.methodName);
 }
 

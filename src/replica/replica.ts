@@ -7,6 +7,7 @@ import type { StateView, StateWrite } from "gyrotron/store";
 import type { BlockContext, ExecutionEngine } from "./block-context.ts";
 import type { Block, ExecutedBlock, NetworkConfig, Replica } from "./contract.ts";
 import { PriceTable } from "./cycles/prices.ts";
+import { expireStopCalls } from "./execution/call-contexts.ts";
 import { expireCalls } from "./execution/response.ts";
 import { runMessages } from "./execution/round.ts";
 import { nextHeartbeatNs, queueDueTasks } from "./execution/task.ts";
@@ -78,6 +79,7 @@ function executeBlock(
   const context = createBlockContext(engine, view, block);
   settleTasks(context);
   expireCalls(context);
+  expireStopCalls(context);
   expireJobs(context);
   context.state.pruneIngress(block.timeNs);
   block.transactions.forEach((transaction, index) => {
@@ -118,6 +120,7 @@ function wakeupNs(state: ReplicaState): bigint | undefined {
     state.earliest(KEY_PREFIX.timer),
     state.earliest(KEY_PREFIX.callDeadline),
     state.earliest(KEY_PREFIX.jobDeadline),
+    state.earliest(KEY_PREFIX.stopDeadline),
     nextHeartbeatNs({ state }),
   ].filter((time) => time !== undefined);
   return times.length === 0

@@ -63,8 +63,17 @@ export function finishStopping(context: BlockContext, canister: CanisterRecord):
   answerStopWaiters(context, canister, () => ({ kind: "reply", bytes: DIDL_EMPTY }));
 }
 
-/** Gives up on stop calls that have waited too long. */
-export function expireStopWaiters(context: BlockContext, canister: CanisterRecord): void {
+/** Gives up on the stop calls whose deadline has passed, on all canisters. */
+export function expireStopCalls(context: BlockContext): void {
+  for (const id of context.state.takeDueStopDeadlines(context.timeNs)) {
+    const canister = context.state.canister(id);
+    if (canister === undefined) continue;
+    expireStopWaiters(context, canister);
+    context.state.putCanister(canister);
+  }
+}
+
+function expireStopWaiters(context: BlockContext, canister: CanisterRecord): void {
   const expired = canister.stopWaiters.filter((waiter) => waiter.deadlineNs <= context.timeNs);
   if (expired.length === 0) return;
   canister.stopWaiters = canister.stopWaiters.filter(

@@ -18,6 +18,7 @@ import { finishStopping, respond, settleContext } from "./call-contexts.ts";
 import {
   applyFinished,
   discardImage,
+  moveCycles,
   prepayExecution,
   rejectOf,
   responseOf,
@@ -60,8 +61,9 @@ export function executeCall(
     discardImage(canister, session);
     respond(context, callContext, rejectOf(canister, result));
   } else if (found.mode === "replicatedQuery") {
-    // A query's changes are dropped, whatever it did.
+    // A query's changes are dropped, whatever it did, but for the cycles that it moved.
     discardImage(canister, session);
+    moveCycles(canister, callContext, result.changes);
     canister.version++;
     const response = responseOf(result);
     if (response !== undefined) respond(context, callContext, response);

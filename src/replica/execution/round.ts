@@ -12,7 +12,6 @@ import { executeLlmCall } from "../jobs/llm-canister.ts";
 import { isNativeCanister } from "../native-canisters.ts";
 import { canisterNotFound, ErrorCode, reject } from "../reject.ts";
 import type { CanisterRecord, Message } from "../state/records.ts";
-import { expireStopWaiters } from "./call-contexts.ts";
 import { executeCall } from "./call.ts";
 import { executeResponse } from "./response.ts";
 import { executeTask } from "./task.ts";
@@ -52,7 +51,6 @@ function runMessage(context: BlockContext, id: Uint8Array, message: Message): vo
     return;
   }
   payStorage(context, canister);
-  expireStopWaiters(context, canister);
   switch (message.kind) {
     case "ingress":
     case "request":

@@ -4,6 +4,7 @@
 import { EMPTY_BYTES, MIB } from "gyrotron/base";
 import type {
   Entry,
+  ExecutionChanges,
   ExecutionContext,
   ExecutionMode,
   ExecutionResult,
@@ -12,7 +13,7 @@ import type {
 import { type BlockContext, imageSource, installedModule } from "../block-context.ts";
 import { charge, deposit, freezingLimit, missingFor, refundCharge } from "../cycles/balance.ts";
 import { queueCapacity, sendCall } from "../messaging/send.ts";
-import { outOfCycles, type Reject, trapReject } from "../reject.ts";
+import { canisterReject, outOfCycles, type Reject, trapReject } from "../reject.ts";
 import type { CallContext, CanisterRecord, Response } from "../state/records.ts";
 import { appendLogs } from "./logs.ts";
 
@@ -100,9 +101,7 @@ export function applyChanges(
   result: Extract<ExecutionResult, { kind: "finished" }>,
 ): void {
   const { changes } = result;
-  request.callContext.cyclesAvailable -= changes.cyclesAccepted;
-  deposit(canister, changes.cyclesAccepted);
-  charge(canister, "burned", changes.cyclesBurned);
+  moveCycles(canister, request.callContext, changes);
   if (changes.globalTimerNs !== undefined)
     context.state.setGlobalTimer(canister, changes.globalTimerNs);
   if (changes.certifiedData !== undefined)
@@ -113,13 +112,24 @@ export function applyChanges(
   }
 }
 
+/** What an execution accepted and burned: all that is left of a query in a replicated call. */
+export function moveCycles(
+  canister: CanisterRecord,
+  callContext: CallContext,
+  changes: ExecutionChanges,
+): void {
+  callContext.cyclesAvailable -= changes.cyclesAccepted;
+  deposit(canister, changes.cyclesAccepted);
+  charge(canister, "burned", changes.cyclesBurned);
+}
+
 /** The response that an execution produced, if any. */
 export function responseOf(
   result: Extract<ExecutionResult, { kind: "finished" }>,
 ): Response | undefined {
   const { response } = result.changes;
   if (response === undefined || response.kind === "reply") return response;
-  return { kind: "reject", rejectCode: 4, errorCode: 406, message: response.message };
+  return canisterReject(response.message);
 }
 
 /** The reject that a trapped execution becomes. */

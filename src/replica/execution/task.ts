@@ -1,5 +1,5 @@
 // System tasks on block time: global timers and heartbeats. They are queued like messages so that
-// they take turns with them; a frozen or stopped canister skips them.
+// they take turns with them. A frozen canister skips them; a timer waits until its canister is started.
 
 import { UPDATE_INSTRUCTIONS_MAX } from "gyrotron/base";
 import { type BlockContext, installedModule } from "../block-context.ts";
@@ -22,6 +22,10 @@ export function queueDueTasks(context: BlockContext): void {
   for (const id of state.dueTimers(context.timeNs)) {
     const canister = state.canister(id);
     if (canister === undefined) continue;
+    if (canister.status !== "running") {
+      state.parkGlobalTimer(canister);
+      continue;
+    }
     state.setGlobalTimer(canister, 0n);
     state.putCanister(canister);
     if (canRun(context, canister, "globalTimer"))
@@ -37,9 +41,11 @@ export function queueDueTasks(context: BlockContext): void {
   state.putSystem(system);
   for (const id of system.heartbeats) {
     const canister = state.canister(id);
-    if (canister !== undefined && canRun(context, canister, "heartbeat")) {
-      state.pushMessage(id, { kind: "task", task: "heartbeat" });
-    }
+    if (canister === undefined || !canRun(context, canister, "heartbeat")) continue;
+    // One that still waits is enough: else canisters that cannot keep up fill the state.
+    const last = state.lastMessage(id);
+    if (last?.kind === "task" && last.task === "heartbeat") continue;
+    state.pushMessage(id, { kind: "task", task: "heartbeat" });
   }
 }
 

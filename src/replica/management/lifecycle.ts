@@ -130,6 +130,7 @@ export function startCanister(
   if (canister.status !== "running") {
     cancelStopWaiters(context, canister);
     canister.status = "running";
+    context.state.resumeGlobalTimer(canister);
     canister.version++;
     context.state.putCanister(canister);
   }
@@ -147,12 +148,10 @@ export function stopCanister(
   if (canister.status === "stopped") return DONE;
   if (canister.status === "running") canister.version++;
   canister.status = "stopping";
-  canister.stopWaiters.push({
-    origin: call.origin,
-    cycles: call.cycles,
-    deadlineNs: context.timeNs + STOP_TIMEOUT_NS,
-  });
+  const deadlineNs = context.timeNs + STOP_TIMEOUT_NS;
+  canister.stopWaiters.push({ origin: call.origin, cycles: call.cycles, deadlineNs });
   finishStopping(context, canister);
+  if (canister.stopWaiters.length > 0) context.state.putStopDeadline(deadlineNs, canister.id);
   context.state.putCanister(canister);
   return "later";
 }

@@ -26,10 +26,7 @@ export function canisterStatus(
 ): MethodResult {
   const canister = findCanister(context, argument.canister_id);
   if (isReject(canister)) return canister;
-  const mayRead =
-    equalBytes(canister.id, call.sender) ||
-    maySee(canister, canister.settings.statusVisibility, call.sender);
-  if (!mayRead) {
+  if (!maySeeStatus(canister, call.sender)) {
     const refused = findControlled(context, call, argument.canister_id);
     if (isReject(refused)) return refused;
   }
@@ -105,6 +102,14 @@ export function fetchCanisterLogs(
       content,
     })),
   });
+}
+
+/** Whether the status of a canister may be shown to somebody. */
+export function maySeeStatus(canister: CanisterRecord, principal: Uint8Array): boolean {
+  return (
+    equalBytes(canister.id, principal) ||
+    maySee(canister, canister.settings.statusVisibility, principal)
+  );
 }
 
 function maySee(canister: CanisterRecord, visibility: Visibility, principal: Uint8Array): boolean {

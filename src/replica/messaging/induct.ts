@@ -18,6 +18,8 @@ import { canisterNotFound, outOfCycles, type Reject } from "../reject.ts";
 import type { CanisterRecord } from "../state/records.ts";
 import { answer } from "./answer.ts";
 
+/** Longest argument of update_settings that a frozen canister still pays for, so that it can be rescued. */
+const RESCUE_ARGUMENT_BYTES_MAX = 366;
 /** First byte of messages that nodes sign; never the first byte of an envelope. */
 export const NODE_MESSAGE_TAG = 0x00;
 
@@ -42,7 +44,10 @@ export function inductIngress(
     canisterId: "kind" in route ? content.canisterId : (route.payer?.id ?? content.canisterId),
     pruneAtNs: content.ingressExpiryNs + INGRESS_TTL_NS,
   });
-  const refusal = "kind" in route ? route : payIngress(context, route.payer, transaction.length);
+  const refusal =
+    "kind" in route
+      ? route
+      : payIngress(context, route.payer, transaction.length, isRescue(content));
   if (refusal !== undefined) {
     answer(context, { kind: "ingress", requestId, sender: content.sender }, refusal, 0n);
     return;
@@ -70,14 +75,24 @@ function payIngress(
   context: BlockContext,
   payer: CanisterRecord | undefined,
   bytes: number,
+  mayFreeze: boolean,
 ): Reject | undefined {
   if (payer === undefined) return undefined;
   const price = context.prices.ingress(bytes);
-  const missing = missingFor(payer, price, context.prices);
+  const isPayable = mayFreeze && payer.cycles >= price;
+  const missing = isPayable ? 0n : missingFor(payer, price, context.prices);
   if (missing > 0n) return outOfCycles(payer.id, missing);
   charge(payer, "ingressInduction", price);
   context.state.putCanister(payer);
   return undefined;
+}
+
+function isRescue({ canisterId, methodName, argument }: CallContent): boolean {
+  return (
+    isManagementCanister(canisterId) &&
+    methodName === "update_settings" &&
+    argument.length <= RESCUE_ARGUMENT_BYTES_MAX
+  );
 }
 
 function messageOf({

@@ -37,6 +37,7 @@ export const KEY_PREFIX: Readonly<Record<KeyType, Uint8Array>> = {
   model: type("o"),
   receipts: type("z"),
   retired: type("r"),
+  stopDeadline: type("a"),
 };
 
 /** The types of keys, by what they hold. */
@@ -63,7 +64,8 @@ export type KeyType =
   | "jobDeadline"
   | "model"
   | "receipts"
-  | "retired";
+  | "retired"
+  | "stopDeadline";
 
 const ofCanister = (prefix: Uint8Array, id: Uint8Array): Uint8Array =>
   concatBytes(prefix, sized(id));
@@ -110,6 +112,9 @@ export const messageKey = (id: Uint8Array, number: bigint): Uint8Array =>
 /** Global timer of a canister, ordered by time. */
 export const timerKey = (timeNs: bigint, id: Uint8Array): Uint8Array =>
   timed(KEY_PREFIX.timer, timeNs, sized(id));
+/** When a stop call that waits is given up. */
+export const stopDeadlineKey = (timeNs: bigint, id: Uint8Array): Uint8Array =>
+  timed(KEY_PREFIX.stopDeadline, timeNs, sized(id));
 export const taskKey = (number: bigint): Uint8Array =>
   concatBytes(KEY_PREFIX.task, u64BigEndian(number));
 export const logKey = (id: Uint8Array): Uint8Array => ofCanister(KEY_PREFIX.log, id);

@@ -104,6 +104,29 @@ export class ReplicaState {
     canister.globalTimerNs = timeNs;
   }
 
+  /** Takes a due timer out of the order of time; its canister keeps it until it runs again. */
+  parkGlobalTimer(canister: records.CanisterRecord): void {
+    this.overlay.delete(keys.timerKey(canister.globalTimerNs, canister.id));
+  }
+
+  /** Puts back a timer that may have been parked. */
+  resumeGlobalTimer(canister: records.CanisterRecord): void {
+    const { globalTimerNs, id } = canister;
+    if (globalTimerNs !== 0n) this.overlay.put(rawBytes, keys.timerKey(globalTimerNs, id), id);
+  }
+
+  /** Remembers when a stop call of a canister is given up. */
+  putStopDeadline(timeNs: bigint, id: Uint8Array): void {
+    this.overlay.put(rawBytes, keys.stopDeadlineKey(timeNs, id), id);
+  }
+
+  /** Canisters whose stop calls have waited too long; each is named once. */
+  takeDueStopDeadlines(nowNs: bigint): Uint8Array[] {
+    const due = this.#dueKeys(keys.KEY_PREFIX.stopDeadline, nowNs);
+    for (const key of due) this.overlay.delete(key);
+    return due.map((key) => key.slice(10));
+  }
+
   /** Global timers due at `nowNs`, earliest first. */
   dueTimers(nowNs: bigint): Uint8Array[] {
     return this.#dueKeys(keys.KEY_PREFIX.timer, nowNs).map((key) => key.slice(10));
@@ -138,6 +161,13 @@ export class ReplicaState {
     if (first === inbox.end) this.overlay.delete(keys.inboxKey(id));
     else this.overlay.put(records.inboxCodec, keys.inboxKey(id), { first, end: inbox.end });
     return message;
+  }
+
+  /** The newest message, if any. */
+  lastMessage(id: Uint8Array): records.Message | undefined {
+    const inbox = this.overlay.get(records.inboxCodec, keys.inboxKey(id));
+    if (inbox === undefined) return undefined;
+    return this.overlay.get(records.messageCodec, keys.messageKey(id, inbox.end - 1n));
   }
 
   inboxCount(id: Uint8Array): number {
