@@ -78,8 +78,8 @@ async function main(selection: Selection): Promise<number> {
 function staticTasks(selection: Selection): Task[] {
   if (selection.grep !== undefined && selection.only !== "static") return [];
   const checks: [string, [string, ...string[]]][] = [
-    ["types of the portable core", [join(BIN, "tsc"), "-p", "tsconfig.json", "--noEmit"]],
-    ["types of node, tests, scripts", [join(BIN, "tsc"), "-p", "tsconfig.node.json", "--noEmit"]],
+    ["types of the portable core", [join(BIN, "tsc"), "-p", "tsconfig.core.json", "--noEmit"]],
+    ["types of node, tests, scripts", [join(BIN, "tsc"), "-p", "tsconfig.json", "--noEmit"]],
     ["lint", [join(BIN, "oxlint"), "--type-aware", "--deny-warnings"]],
     ["format", [join(BIN, "prettier"), "--check", "--log-level", "warn", "."]],
   ];

@@ -46,12 +46,18 @@ export function reject(errorCode: number, message: string): Reject {
     bytes.length <= REJECT_TEXT_BYTES_MAX
       ? message
       : utf8TextLossy(bytes.subarray(0, REJECT_TEXT_BYTES_MAX));
-  return { kind: "reject", rejectCode: Math.floor(errorCode / 100), errorCode, message: text };
+  return {
+    kind: "reject",
+    rejectCode: Math.floor(errorCode / 100),
+    errorCode,
+    message: text,
+    byCallee: false,
+  };
 }
 
 /** A canister's own `msg_reject`. */
 export function canisterReject(message: string): Reject {
-  return { ...reject(ErrorCode.canisterRejected, message), rejectCode: 4 };
+  return { ...reject(ErrorCode.canisterRejected, message), byCallee: true };
 }
 
 /** `IC0503`. */
@@ -64,7 +70,7 @@ export function formatErrorCode(errorCode: number): string {
  * the callee's own rejects do not.
  */
 export function rejectForCanister(response: Reject): Reject {
-  if (response.errorCode === ErrorCode.canisterRejected) return response;
+  if (response.byCallee) return response;
   return { ...response, message: `${formatErrorCode(response.errorCode)}: ${response.message}` };
 }
 

@@ -313,14 +313,22 @@ export const callbackCodec: Codec<Callback> = record<{ [K in keyof Callback]: Ca
 /** A reply or reject on its way. */
 export type Response =
   | { kind: "reply"; bytes: Uint8Array }
-  | { kind: "reject"; rejectCode: number; errorCode: number; message: string };
+  | {
+      kind: "reject";
+      rejectCode: number;
+      errorCode: number;
+      message: string;
+      /** The callee rejected by itself: its text passes unchanged. */
+      byCallee: boolean;
+    };
 
 const responseCodec: Codec<Response> = variant<Response>({
   reply: record<{ bytes: Uint8Array }>({ bytes }),
-  reject: record<{ rejectCode: number; errorCode: number; message: string }>({
+  reject: record<{ rejectCode: number; errorCode: number; message: string; byCallee: boolean }>({
     rejectCode: u8,
     errorCode: u32,
     message: text,
+    byCallee: bool,
   }),
 });
 
