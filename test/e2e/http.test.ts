@@ -176,16 +176,21 @@ test("a body over the limit is refused before it has arrived", async () => {
 });
 
 test("a chunked body over the limit is refused while it arrives", async () => {
-  const body = new ReadableStream<Uint8Array>({
-    pull: (controller) => controller.enqueue(new Uint8Array(1024 * 1024)),
-  });
-  const headers = { "content-type": "application/cbor" };
-  const request = { method: "POST", headers, body, duplex: "half" } as RequestInit;
-  const status = await fetch(callUrl("v4", "call"), request).then(
-    (response) => response.status,
-    () => "the connection was closed",
+  const { promise, resolve: ended } = Promise.withResolvers<string>();
+  const socket = connect(node.port, "127.0.0.1");
+  let text = "";
+  socket.on("data", (chunk: Buffer) => (text += chunk.toString()));
+  // The node may close while the rest of the body is under way, which resets the connection.
+  socket.on("error", () => socket.destroy());
+  socket.on("close", () => ended(text));
+  socket.write(
+    `POST /api/v4/canister/${canisterText}/call HTTP/1.1\r\nhost: x\r\n` +
+      "content-type: application/cbor\r\ntransfer-encoding: chunked\r\n\r\n",
   );
-  assert.ok(status === 413 || status === "the connection was closed", String(status));
+  for (let sent = 0; sent < 6; sent++) {
+    socket.write(`100000\r\n${"x".repeat(0x100000)}\r\n`);
+  }
+  assert.match(await promise, /^(HTTP\/1\.1 413 |$)/);
   assert.equal((await fetch(`${node.url}/api/v2/status`)).status, 200);
 });
 
