@@ -34,7 +34,7 @@ export function loadLanguageModel(
   files: ModelFiles,
   options: { precision?: Precision; frame?: FrameName } = {},
 ): LanguageModel {
-  const frameName = options.frame ?? "passage";
+  const frameName = options.frame ?? (files.format === "llama2c" ? "continue" : "passage");
   const source = decodeFiles(files);
   const tokenizer = new Tokenizer(files.tokenizer);
   const prepared = prepareModel(source, options.precision);

@@ -83,7 +83,10 @@ class ThreadedAccelerator implements JobAccelerator {
       case "failed": {
         const error = errorFrom(answer.failure);
         if (answer.number === undefined) this.#loading.reject(error);
-        else this.#running.get(answer.number)?.reject(error);
+        else {
+          this.#running.get(answer.number)?.reject(error);
+          this.#running.delete(answer.number);
+        }
         return;
       }
       default:
