@@ -11,7 +11,7 @@ import {
   LLM_CANISTER_ID,
   publicInfoKey,
 } from "gyrotron/replica";
-import { JobNetwork } from "./job-network.ts";
+import { asker, JobNetwork } from "./job-network.ts";
 import { ONLY_ID, ReplicaHarness, wat } from "./harness.ts";
 
 const rejection = (status: IngressStatus): string => {
@@ -133,6 +133,22 @@ suite("code and memory", () => {
     equal(network.status(upgrade).kind, "replied");
     equal(network.status(go).kind, "replied");
     equal(network.canister(id).code?.keepsMainMemory, false);
+  });
+});
+
+suite("keys", () => {
+  test("a model with a long name is not looked for in the store, which refuses long keys", () => {
+    const network = new JobNetwork(1);
+    network.register();
+    const id = network.install(asker(0n));
+    const { view } = network;
+    const get = view.get.bind(view);
+    view.get = (key) => {
+      ok(key.length <= 500, `a key of ${key.length} bytes`);
+      return get(key);
+    };
+    const envelope = network.ask(id, "Hello", "m".repeat(9_000));
+    match(rejection(network.status(envelope)), /^IC0406 Model 'mmm/);
   });
 });
 

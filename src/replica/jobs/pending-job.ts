@@ -1,6 +1,6 @@
 // The record of a job from its recording to its settling, and the models that jobs may name, in state.
 
-import { type Codec, codec } from "gyrotron/base";
+import { type Codec, codec, utf8Bytes } from "gyrotron/base";
 import * as keys from "../state/keys.ts";
 import { rawBytes } from "../state/overlay.ts";
 import { type CallOrigin, originCodec } from "../state/records.ts";
@@ -9,6 +9,9 @@ import { type Job, jobCodec } from "gyrotron/job";
 import { type ModelRecord, modelRecordCodec } from "gyrotron/job";
 
 const { fixedBytes, list, oneOf, option, record, u32, u64, u128 } = codec;
+
+/** Longest name of a model: it is part of a key, and stores refuse long keys. */
+export const MODEL_NAME_BYTES_MAX = 100;
 
 /** A job that waits for its result. Amounts in cycles. */
 export interface PendingJob {
@@ -113,6 +116,7 @@ export class JobState {
   }
 
   models(name: string): RegisteredModel[] {
+    if (utf8Bytes(name).length > MODEL_NAME_BYTES_MAX) return [];
     return this.#state.overlay.get(modelListCodec, keys.modelNameKey(name)) ?? [];
   }
 

@@ -26,11 +26,10 @@ import type { ModelRecord } from "gyrotron/job";
 import { jobPrice } from "./quote.ts";
 import { appendLeaf, mountainRangeCodec, rangeRoot } from "gyrotron/job";
 import { decodeNodeMessage, type NodeStatement } from "./node-message.ts";
-import { JobState, type PendingJob } from "./pending-job.ts";
+import { JobState, MODEL_NAME_BYTES_MAX, type PendingJob } from "./pending-job.ts";
 
 /** Versions of a model that may be proposed under one name before older inactive ones are forgotten. */
 const MODEL_VERSIONS_MAX = 8;
-const MODEL_NAME_BYTES_MAX = 100;
 
 /** Takes a node's message in; one that is not valid or says nothing new leaves no trace. */
 export function inductNodeMessage(context: BlockContext, transaction: Uint8Array): void {
