@@ -4,10 +4,12 @@ export * from "./cbor.ts";
 export * from "./error.ts";
 export * from "./principal.ts";
 export {
+  type BackgroundCrypto,
   BLS_DST,
   type CryptoProvider,
   cryptoProvider,
   nobleProvider,
+  setBackgroundCrypto,
   setCryptoProvider,
   sha224,
   sha256,

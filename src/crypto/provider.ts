@@ -31,6 +31,16 @@ export interface CryptoProvider {
   verifyBls(publicKey: Uint8Array, message: Uint8Array, signature: Uint8Array): boolean;
 }
 
+/** The same primitives off the calling thread, where the host has a way. */
+export interface BackgroundCrypto {
+  verifyEd25519(
+    publicKey: Uint8Array,
+    message: Uint8Array,
+    signature: Uint8Array,
+  ): Promise<boolean>;
+  signEd25519(seed: Uint8Array, message: Uint8Array): Promise<Uint8Array>;
+}
+
 /** Hash-to-curve domain of the ICP's BLS signatures. */
 export const BLS_DST = "BLS_SIG_BLS12381G1_XMD:SHA-256_SSWU_RO_NUL_";
 
@@ -77,6 +87,21 @@ export function cryptoProvider(): CryptoProvider {
 /** Replaces some primitives for this thread; called once at start, before any other use. */
 export function setCryptoProvider(primitives: Partial<CryptoProvider>): void {
   current = { ...current, ...primitives };
+}
+
+let background: BackgroundCrypto = {
+  verifyEd25519: async (key, message, signature) => current.verifyEd25519(key, message, signature),
+  signEd25519: async (seed, message) => current.signEd25519(seed, message),
+};
+
+/** Primitives whose answers may come later. */
+export function backgroundCrypto(): BackgroundCrypto {
+  return background;
+}
+
+/** Replaces the background primitives, which otherwise run at once on the calling thread. */
+export function setBackgroundCrypto(primitives: BackgroundCrypto): void {
+  background = primitives;
 }
 
 /** SHA-256 of the concatenation of `parts`. */

@@ -5,7 +5,7 @@ import { assert, concatBytes, equalBytes, parseHex, present } from "gyrotron/bas
 import { CryptoError } from "./error.ts";
 import type { PublicKey } from "./public-key.ts";
 import { encodePublicKey } from "./public-key.ts";
-import { cryptoProvider } from "./provider.ts";
+import { backgroundCrypto, cryptoProvider } from "./provider.ts";
 
 /**
  * Whether `signature` is one by `key` over `message`. Never throws on malformed input.
@@ -37,6 +37,25 @@ export function verifySignature(
     case "bls12-381":
       return verifyBls(key.bytes, message, signature);
   }
+}
+
+/** As verifySignature, off the calling thread where the scheme allows. */
+export async function verifySignatureInBackground(
+  key: PublicKey,
+  message: Uint8Array,
+  signature: Uint8Array,
+): Promise<boolean> {
+  if (key.scheme !== "ed25519") return verifySignature(key, message, signature);
+  if (!isEd25519Shape(key.bytes, signature)) return false;
+  return backgroundCrypto().verifyEd25519(key.bytes, message, signature);
+}
+
+/** As signEd25519, off the calling thread. */
+export function signEd25519InBackground(
+  seed: Uint8Array,
+  message: Uint8Array,
+): Promise<Uint8Array> {
+  return backgroundCrypto().signEd25519(seed, message);
 }
 
 /** Whether a BLS signature (48 bytes) by a key in G2 (96 bytes) is valid. */

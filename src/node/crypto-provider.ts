@@ -8,10 +8,12 @@ import { expand_message_xmd as expandMessageXmd } from "@noble/curves/abstract/h
 import { sha256 as nobleSha256 } from "@noble/hashes/sha2.js";
 import { concatBytes, utf8Bytes } from "gyrotron/base";
 import {
+  type BackgroundCrypto,
   BLS_DST,
   type CryptoProvider,
   encodePublicKey,
   type KeyScheme,
+  setBackgroundCrypto,
   setCryptoProvider,
 } from "gyrotron/crypto";
 import mcl from "mcl-wasm";
@@ -24,6 +26,7 @@ export async function installNodeCrypto(): Promise<void> {
   mcl.verifyOrderG1(true);
   mcl.verifyOrderG2(true);
   setCryptoProvider({ ...opensslPrimitives, ...createMclPrimitives() });
+  setBackgroundCrypto(threadPoolPrimitives);
 }
 
 const DIGEST_BYTES = 32;
@@ -50,6 +53,25 @@ export const opensslPrimitives = {
   },
   signEd25519: (seed, message) => new Uint8Array(sign(null, message, ed25519PrivateKey(seed))),
 } satisfies Partial<CryptoProvider>;
+
+/** By OpenSSL in the process's thread pool. */
+const threadPoolPrimitives: BackgroundCrypto = {
+  verifyEd25519(keyBytes, message, signature) {
+    const key = publicKey("ed25519", keyBytes);
+    if (key === undefined) return Promise.resolve(false);
+    const { promise, resolve } = Promise.withResolvers<boolean>();
+    verify(null, message, key, signature, (error, isGood) => resolve(error === null && isGood));
+    return promise;
+  },
+  signEd25519(seed, message) {
+    const { promise, resolve, reject } = Promise.withResolvers<Uint8Array>();
+    sign(null, message, ed25519PrivateKey(seed), (error, signature) => {
+      if (error === null) resolve(new Uint8Array(signature));
+      else reject(error);
+    });
+    return promise;
+  },
+};
 
 const publicKeys = new Map<string, KeyObject>();
 const privateKeys = new Map<string, KeyObject>();

@@ -8,7 +8,7 @@ import {
   createSoloEngine,
   type Submission,
 } from "gyrotron/consensus";
-import { signEd25519 } from "gyrotron/crypto";
+import { signEd25519, signEd25519InBackground } from "gyrotron/crypto";
 import {
   type AuthenticatedSender,
   type Block,
@@ -298,16 +298,16 @@ class Core implements NodeCore {
     };
   }
 
-  #signed(
+  async #signed(
     content: IngressContent,
     findings: Extract<Findings, { kind: "found" }>,
-  ): SignedQueryResult {
+  ): Promise<SignedQueryResult> {
     this.#requireRunning();
     const { result, timeNs } = findings;
     assert(result !== undefined, "a query has a result");
     this.#print(findings.console);
     const payload = querySignaturePayload(result, content.requestId, timeNs);
-    const signature = signEd25519(this.#parts.keys.nodeSeed, payload);
+    const signature = await signEd25519InBackground(this.#parts.keys.nodeSeed, payload);
     return { result, timeNs, nodeId: this.nodeId, signature };
   }
 

@@ -23,9 +23,10 @@ import {
   STATE_UNAVAILABLE_TEXT,
   type ValidRequest,
   validateEnvelope,
+  validateEnvelopeWith,
 } from "gyrotron/replica";
 import { equalBytes, formatHex } from "gyrotron/base";
-import { isManagementCanister, sha256 } from "gyrotron/crypto";
+import { isManagementCanister, sha256, verifySignatureInBackground } from "gyrotron/crypto";
 import type { CallOutcome, NodeCore } from "../node-contract.ts";
 import { cborReply, type HttpReply, textReply } from "./http-reply.ts";
 import { managementTarget } from "./management-target.ts";
@@ -128,38 +129,34 @@ export class ApiHandler {
     return textReply(400, "The subnet in the URL is not the subnet of this node.");
   }
 
-  #call(route: RouteOf<"call">, body: Uint8Array): HttpReply | Promise<HttpReply> {
-    const request = this.#validate(route, body, "call");
+  async #call(route: RouteOf<"call">, body: Uint8Array): Promise<HttpReply> {
+    const request = await this.#validate(route, body, "call");
     if (!request.ok) return refused(request);
     const isSync = route.version !== 2;
-    return this.#node
-      .submitCall({
-        envelope: body,
-        content: ingressContent(request),
-        authenticated: request.authenticated,
-        ...(isSync ? {} : { waitMs: 0 }),
-      })
-      .then(
-        (outcome) => callReply(outcome, isSync),
-        () => UNAVAILABLE,
-      );
+    const { authenticated } = request;
+    const waiting = isSync ? {} : { waitMs: 0 };
+    try {
+      const content = ingressContent(request);
+      const call = { envelope: body, content, authenticated, ...waiting };
+      return callReply(await this.#node.submitCall(call), isSync);
+    } catch {
+      return UNAVAILABLE;
+    }
   }
 
-  #query(route: RouteOf<"query">, body: Uint8Array): HttpReply | Promise<HttpReply> {
+  async #query(route: RouteOf<"query">, body: Uint8Array): Promise<HttpReply> {
     if (this.#queryCount >= QUERIES_MAX) return TOO_MANY;
-    const request = this.#validate(route, body, "query");
-    if (!request.ok) return refused(request);
     this.#queryCount += 1;
-    return this.#node
-      .query(ingressContent(request))
-      .then(
-        ({ result, timeNs: timestampNs, signature, nodeId }) =>
-          cborReply(encodeQueryReply(result, { timestampNs, signature, nodeId })),
-        () => UNAVAILABLE,
-      )
-      .finally(() => {
-        this.#queryCount -= 1;
-      });
+    try {
+      const request = await this.#validate(route, body, "query");
+      if (!request.ok) return refused(request);
+      const { result, timeNs, signature, nodeId } = await this.#node.query(ingressContent(request));
+      return cborReply(encodeQueryReply(result, { timestampNs: timeNs, signature, nodeId }));
+    } catch {
+      return UNAVAILABLE;
+    } finally {
+      this.#queryCount -= 1;
+    }
   }
 
   async #readState(route: RouteOf<"read_state">, body: Uint8Array): Promise<HttpReply> {
@@ -195,11 +192,12 @@ export class ApiHandler {
     }
   }
 
-  #validate(
+  /** Signatures are verified in the background: they take longer than all the rest. */
+  async #validate(
     route: RouteOf<"call" | "query">,
     body: Uint8Array,
     kind: "call" | "query",
-  ): ValidRequest<CallContent> | Refusal {
+  ): Promise<ValidRequest<CallContent> | Refusal> {
     const envelope = decodeEnvelope(body, kind);
     if (!envelope.ok) return envelope;
     const { content } = envelope;
@@ -207,11 +205,14 @@ export class ApiHandler {
       const text = "Only methods of the management canister can be called at a subnet's endpoint.";
       return { ok: false, status: 400, text };
     }
-    return validateEnvelope<CallContent>(envelope, {
+    const options = {
       nowNs: this.#node.nowNs(),
       ...(route.endpoint.kind === "canister" ? { urlCanisterId: route.endpoint.id } : {}),
       managementTarget,
-    });
+    };
+    return validateEnvelopeWith<CallContent>(envelope, options, ({ key, message, signature }) =>
+      verifySignatureInBackground(key, message, signature),
+    );
   }
 }
 

@@ -73,11 +73,36 @@ export function validateEnvelope<C extends RequestContent>(
   envelope: Envelope<C>,
   options: ValidationOptions,
 ): ValidRequest<C> | Refusal {
-  const { content } = envelope;
-  const early =
-    urlRefusal(content, options) ?? sizeRefusal(envelope) ?? expiryRefusal(content, options.nowNs);
+  const early = earlyRefusal(envelope, options);
   if (early !== undefined) return early;
-  const authenticated = options.authenticated ?? authenticateSender(envelope);
+  return acceptFrom(options.authenticated ?? authenticateSender(envelope), envelope, options);
+}
+
+/** As validateEnvelope, with signatures verified by `verify`, which may take its time. */
+export async function validateEnvelopeWith<C extends RequestContent>(
+  envelope: Envelope<C>,
+  options: ValidationOptions,
+  verify: (check: SignatureCheck) => Promise<boolean>,
+): Promise<ValidRequest<C> | Refusal> {
+  const early = earlyRefusal(envelope, options);
+  if (early !== undefined) return early;
+  return acceptFrom(await authenticateSenderWith(envelope, verify), envelope, options);
+}
+
+/** What is misdirected, too large or late is refused before its signatures cost anything. */
+function earlyRefusal(envelope: Envelope, options: ValidationOptions): Refusal | undefined {
+  const { content } = envelope;
+  return (
+    urlRefusal(content, options) ?? sizeRefusal(envelope) ?? expiryRefusal(content, options.nowNs)
+  );
+}
+
+function acceptFrom<C extends RequestContent>(
+  authenticated: AuthenticatedSender | Refusal,
+  envelope: Envelope<C>,
+  options: ValidationOptions,
+): ValidRequest<C> | Refusal {
+  const { content } = envelope;
   if (!authenticated.ok) return authenticated;
   const late = delegationRefusal(content, authenticated, options.nowNs);
   if (late !== undefined) return late;
@@ -92,8 +117,37 @@ export function validateEnvelope<C extends RequestContent>(
   };
 }
 
+/** A signature to be checked. */
+export interface SignatureCheck {
+  key: PublicKey;
+  message: Uint8Array;
+  signature: Uint8Array;
+}
+
+type Verify = (check: SignatureCheck) => boolean;
+
+const verifyNow: Verify = ({ key, message, signature }) => verifySignature(key, message, signature);
+
+/** As authenticateSender, with signatures verified by `verify`, which may take its time. */
+async function authenticateSenderWith(
+  envelope: Envelope,
+  verify: (check: SignatureCheck) => Promise<boolean>,
+): Promise<AuthenticatedSender | Refusal> {
+  // First as if all signatures were good, which says what there is to check.
+  const checks: SignatureCheck[] = [];
+  const supposed = authenticateSender(envelope, (check) => checks.push(check) > 0);
+  if (!supposed.ok || checks.length === 0) return supposed;
+  const answers = await Promise.all(checks.map(verify));
+  if (answers.every((isGood) => isGood)) return supposed;
+  let next = 0;
+  return authenticateSender(envelope, () => answers[next++] === true);
+}
+
 /** Checks sender, signature and delegation chain: the part that depends on the envelope's bytes alone. */
-export function authenticateSender(envelope: Envelope): AuthenticatedSender | Refusal {
+export function authenticateSender(
+  envelope: Envelope,
+  verify: Verify = verifyNow,
+): AuthenticatedSender | Refusal {
   const { content, authentication } = envelope;
   const { sender } = content;
   if (content.kind !== "read_state" && content.senderInfo !== undefined) {
@@ -121,7 +175,8 @@ export function authenticateSender(envelope: Envelope): AuthenticatedSender | Re
     return refuse(400, `The user id '${user}' does not match the public key '${key}'`);
   }
   const refusal =
-    chainRefusal(authentication) ?? requestSignatureRefusal(authentication, envelope.requestId);
+    chainRefusal(authentication, verify) ??
+    requestSignatureRefusal(authentication, envelope.requestId, verify);
   if (refusal !== undefined) return refusal;
   return {
     ok: true,
@@ -213,7 +268,10 @@ function delegationRefusal(
 }
 
 /** Everything wrong with the delegations themselves. */
-function chainRefusal({ publicKeyDer, delegations }: SenderAuthentication): Refusal | undefined {
+function chainRefusal(
+  { publicKeyDer, delegations }: SenderAuthentication,
+  verify: Verify,
+): Refusal | undefined {
   const count = delegations.length;
   if (count > DELEGATIONS_MAX) {
     const got = `got ${count} delegations, but at most ${DELEGATIONS_MAX} are allowed.`;
@@ -232,14 +290,18 @@ function chainRefusal({ publicKeyDer, delegations }: SenderAuthentication): Refu
   }
   let signerDer = publicKeyDer;
   for (const delegation of delegations) {
-    const problem = linkProblem(signerDer, delegation);
+    const problem = linkProblem(signerDer, delegation, verify);
     if (problem !== undefined) return refuse(400, `Invalid delegation: ${problem}`);
     signerDer = delegation.publicKeyDer;
   }
   return undefined;
 }
 
-function linkProblem(signerDer: Uint8Array, delegation: SignedDelegation): string | undefined {
+function linkProblem(
+  signerDer: Uint8Array,
+  delegation: SignedDelegation,
+  verify: Verify,
+): string | undefined {
   const { targets, permissions } = delegation;
   if (targets !== undefined && targets.length > DELEGATION_TARGETS_MAX) {
     const got = `got ${targets.length} targets, but at most ${DELEGATION_TARGETS_MAX} are allowed.`;
@@ -252,18 +314,21 @@ function linkProblem(signerDer: Uint8Array, delegation: SignedDelegation): strin
     signerDer,
     concatBytes(DOMAIN_DELEGATION, delegation.hash),
     delegation.signature,
+    verify,
   );
 }
 
 function requestSignatureRefusal(
   sender: SenderAuthentication,
   requestId: Uint8Array,
+  verify: Verify,
 ): Refusal | undefined {
   const signerDer = sender.delegations.at(-1)?.publicKeyDer ?? sender.publicKeyDer;
   const problem = signatureProblem(
     signerDer,
     concatBytes(DOMAIN_REQUEST, requestId),
     sender.signature,
+    verify,
   );
   return problem === undefined ? undefined : refuse(400, `Invalid signature: ${problem}`);
 }
@@ -272,10 +337,11 @@ function signatureProblem(
   keyDer: Uint8Array,
   message: Uint8Array,
   signature: Uint8Array,
+  verify: Verify,
 ): string | undefined {
   const key = userKey(keyDer);
   if (typeof key === "string") return `Invalid public key: ${key}`;
-  if (verifySignature(key, message, signature)) return undefined;
+  if (verify({ key, message, signature })) return undefined;
   return `Invalid basic signature: the ${key.scheme} signature does not verify.`;
 }
 

@@ -15,9 +15,11 @@ export {
 export {
   type AuthenticatedSender,
   authenticateSender,
+  type SignatureCheck,
   type ValidationOptions,
   type ValidRequest,
   validateEnvelope,
+  validateEnvelopeWith,
 } from "./envelope-validation.ts";
 export * from "./read-state.ts";
 export { type Refusal, refuse } from "./refusal.ts";
