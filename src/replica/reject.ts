@@ -102,6 +102,13 @@ export function trapReject(canisterId: Uint8Array, trap: Trap): Reject {
 export const canisterNotFound = (id: Uint8Array): Reject =>
   reject(ErrorCode.canisterNotFound, `Canister ${formatPrincipal(id)} not found`);
 
+/** What a calling canister is told of a canister that is stopping or stopped. */
+export const canisterNotRunning = (canister: { id: Uint8Array; status: string }): Reject =>
+  reject(
+    canister.status === "stopped" ? ErrorCode.stopped : ErrorCode.stopping,
+    `Canister ${formatPrincipal(canister.id)} is not running`,
+  );
+
 export const canisterStopped = (id: Uint8Array): Reject =>
   reject(ErrorCode.stopped, `Canister ${formatPrincipal(id)} is stopped`);
 

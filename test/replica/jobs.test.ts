@@ -263,6 +263,23 @@ test("a caller that is uninstalled meanwhile gets its cycles back and leaves not
   equal(network.cyclesTotal(), before);
 });
 
+test("agreed bytes that are no result fail the job, not the network", () => {
+  const network = new JobNetwork(1);
+  network.register();
+  const id = network.install(asker(0n));
+  const envelope = network.ask(id, "Hello");
+  const [job] = network.pending();
+  const bytes = Uint8Array.of(9, 9, 9);
+  const attestation = network.says(0, {
+    kind: "attest",
+    job: job!.number,
+    resultHash: jobResultHash(bytes),
+  });
+  network.settle(attestation, encodeResultMessage(job!.number, bytes));
+  match(rejectionOf(network.status(envelope)), /the result does not decode/);
+  equal(network.canister(id).consumed.gpu, 0n);
+});
+
 test("receipts can be proved from the peaks in state", () => {
   const network = new JobNetwork(1);
   network.register();

@@ -5,6 +5,7 @@ import type { ExecutionMode } from "gyrotron/canister";
 import { type BlockContext, installedModule } from "../block-context.ts";
 import { answer, setIngressStatus } from "../messaging/answer.ts";
 import {
+  canisterNotRunning,
   canisterStopped,
   canisterStopping,
   ErrorCode,
@@ -35,7 +36,7 @@ export function executeCall(
   message: CallMessage,
 ): void {
   const { origin, cycles } = originOf(message);
-  const found = findMethod(context, canister, message.method);
+  const found = findMethod(context, canister, message.method, message.kind === "request");
   if ("kind" in found) {
     answer(context, origin, found, cycles);
     return;
@@ -83,7 +84,9 @@ export function findMethod(
   context: BlockContext,
   canister: CanisterRecord,
   name: string,
+  isFromCanister: boolean,
 ): { exportName: string; mode: ExecutionMode } | Reject {
+  if (canister.status !== "running" && isFromCanister) return canisterNotRunning(canister);
   if (canister.status === "stopped") return canisterStopped(canister.id);
   if (canister.status === "stopping") return canisterStopping(canister.id);
   if (canister.code === undefined) return wasmModuleNotFound(canister.id);

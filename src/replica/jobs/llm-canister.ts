@@ -33,7 +33,7 @@ export const JOB_DEADLINE_NS = 300_000_000_000n;
 
 /** Calls above a job that are followed to find the user. */
 const CALL_DEPTH_MAX = 20;
-const TEMPERATURE = 39_322; // 0.6
+const TEMPERATURE = 32_768; // 0.5
 const TOP_P = 58_982; // 0.9
 const SEED_DOMAIN = utf8Bytes("gyrotron-job-seed");
 

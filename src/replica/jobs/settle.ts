@@ -2,7 +2,7 @@
 // two thirds of the nodes say the same; agreed bytes are delivered, paid and recorded; what finds no
 // agreement by its deadline is rejected and refunded. A disagreement is only recorded here.
 
-import { encodeWith, equalBytes, utf8Bytes } from "gyrotron/base";
+import { DecodeError, encodeWith, equalBytes, utf8Bytes } from "gyrotron/base";
 import { encodeCandid, IDL } from "gyrotron/candid";
 import { formatPrincipal, selfAuthenticating } from "gyrotron/crypto";
 import type { BlockContext } from "../block-context.ts";
@@ -106,10 +106,24 @@ function deliverResult(context: BlockContext, number: bigint, bytes: Uint8Array)
   const job = jobs.job(number);
   if (job?.agreed === undefined || bytes.length > JOB_RESULT_BYTES_MAX) return;
   if (!equalBytes(jobResultHash(bytes), job.agreed)) return;
-  const result = decodeJobResult(bytes);
+  const result = readResult(bytes);
   const charged = chargeFor(context, jobs, job, result);
   recordReceipt(context, job, bytes, charged);
   finish(context, jobs, job, responseOf(job, result), charged);
+}
+
+/** What two thirds agreed on may still not be a result: that is a failed job, not a failed network. */
+function readResult(bytes: Uint8Array): JobResult {
+  try {
+    return decodeJobResult(bytes);
+  } catch (error) {
+    if (!(error instanceof DecodeError)) throw error;
+    return {
+      kind: "failed",
+      reason: "arithmetic",
+      detail: `the result does not decode: ${error.message}`,
+    };
+  }
 }
 
 /** The formula over what was counted; never above what was reserved. */
