@@ -15,6 +15,10 @@ import { Principal } from "@icp-sdk/core/principal";
 import { decodeWith, formatHex, utf8Bytes } from "gyrotron/base";
 import { decodeCbor } from "gyrotron/crypto";
 import { receiptCodec, receiptHash } from "gyrotron/job";
+import { blockLogOf, replayBlockLog } from "gyrotron/node";
+import { openLmdbStore } from "../../src/node/lmdb-store.ts";
+import { createNodeReplica } from "../../src/node/replica-factory.ts";
+
 import { runCli, temporaryFolder } from "./running-node.ts";
 
 const MAIN = resolve(import.meta.dirname, "../../src/cli/main.ts");
@@ -63,7 +67,18 @@ test("an answer interrupted by SIGKILL is delivered once after the restart", asy
   assert.equal(await replyTo(later, canister, requestId), text);
   assert.equal(await storiesTold(later, canister), answered + 1n);
   assert.deepEqual(await receiptsOf(third.url, requestId), [hash]);
+
+  await kill(third);
+  await replayWithoutModel();
 });
+
+/** The block log alone gives the same state: results travel in blocks, no model is at hand. */
+async function replayWithoutModel(): Promise<void> {
+  const store = openLmdbStore(join(data, "state"));
+  const headers = [...replayBlockLog(blockLogOf(store), await createNodeReplica(true))];
+  assert.deepEqual(headers.at(-1), store.header());
+  await store.close();
+}
 
 /** The node itself, without the launcher, which would end it in good order. */
 async function start(): Promise<Life> {
