@@ -236,7 +236,7 @@ function worth(record: Uint8Array): bigint {
 }
 
 const PERSISTENCE = IDL.Variant({ keep: IDL.Null, replace: IDL.Null });
-const INSTALL_CODE = IDL.Record({
+export const INSTALL_CODE: IDL.Type = IDL.Record({
   mode: IDL.Variant({
     install: IDL.Null,
     reinstall: IDL.Null,

@@ -25,7 +25,7 @@ export const MODEL: ModelRecord = {
   macsPerPosition: 1_000_000n,
   frameTokensMax: 4,
 };
-const REQUEST = IDL.Record({
+export const REQUEST: IDL.Type = IDL.Record({
   model: IDL.Text,
   messages: IDL.Vec(
     IDL.Record({
