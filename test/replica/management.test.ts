@@ -280,3 +280,30 @@ suite("bad requests", () => {
     );
   });
 });
+
+test("storage is paid up to the moment at which it is looked at or changed", () => {
+  const network = new ReplicaHarness();
+  const id = network.install(STABLE);
+  const before = network.canister(id);
+  network.timeNs += 30n * 86_400n * 1_000_000_000n;
+  network.manage("canister_status", ONLY_ID, onlyId(id));
+  const after = network.canister(id);
+  ok(after.consumed.memory > before.consumed.memory);
+  equal(after.chargedUntilNs, network.timeNs);
+});
+
+test("a canister that cannot pay for its storage is uninstalled and keeps its controllers", () => {
+  const network = new ReplicaHarness();
+  const id = network.install(STABLE, new Uint8Array(), 1_000_000_000_000n);
+  const type = IDL.Record({
+    canister_id: IDL.Principal,
+    settings: IDL.Record({ memory_allocation: IDL.Opt(IDL.Nat) }),
+  });
+  const settings = { memory_allocation: [100n * 2n ** 30n] };
+  equal(network.manage("update_settings", type, { ...onlyId(id), settings }).kind, "replied");
+  network.timeNs += 30n * 86_400n * 1_000_000_000n;
+  network.manage("canister_status", ONLY_ID, onlyId(id));
+  equal(network.canister(id).code, undefined);
+  equal(network.canister(id).cycles, 0n);
+  deepEqual(network.canister(id).settings.controllers, [ANONYMOUS]);
+});

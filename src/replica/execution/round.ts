@@ -4,14 +4,13 @@
 import { assert } from "gyrotron/base";
 import { isManagementCanister } from "gyrotron/crypto";
 import type { BlockContext } from "../block-context.ts";
-import { chargeUntil } from "../cycles/balance.ts";
-import { dropCode } from "../management/install.ts";
+import { payStorage } from "../management/storage.ts";
 import { executeManagement } from "../management/dispatch.ts";
 import { answer } from "../messaging/answer.ts";
 import { executeLlmCall } from "../jobs/llm-canister.ts";
 import { isNativeCanister } from "../native-canisters.ts";
 import { canisterNotFound, ErrorCode, reject } from "../reject.ts";
-import type { CanisterRecord, Message } from "../state/records.ts";
+import type { Message } from "../state/records.ts";
 import { executeCall } from "./call.ts";
 import { executeResponse } from "./response.ts";
 import { executeTask } from "./task.ts";
@@ -64,12 +63,6 @@ function runMessage(context: BlockContext, id: Uint8Array, message: Message): vo
       break;
   }
   context.state.putCanister(canister);
-}
-
-/** Pays for storage; a canister that cannot is uninstalled. */
-export function payStorage(context: BlockContext, canister: CanisterRecord): void {
-  if (chargeUntil(canister, context.timeNs, context.prices)) return;
-  if (canister.code !== undefined) dropCode(context, canister);
 }
 
 /** An ingress message that waited past its expiry is not started. */

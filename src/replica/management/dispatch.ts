@@ -14,6 +14,13 @@ import * as install from "./install.ts";
 import type { ManagementMethod } from "./interface.ts";
 import * as lifecycle from "./lifecycle.ts";
 import * as status from "./status.ts";
+import { payStorage } from "./storage.ts";
+
+/** The canister that most arguments name. */
+interface Target {
+  canister_id?: IdlPrincipal;
+  target_canister?: IdlPrincipal;
+}
 
 interface Method {
   /** Users may call it, not only canisters. */
@@ -82,10 +89,7 @@ export function inspectManagementIngress(
   if (!method.ingress) {
     return reject(ErrorCode.canisterRejected, `Only canisters can call ic00 method ${methodName}`);
   }
-  const decoded = decodeOrReject<{ canister_id?: IdlPrincipal; target_canister?: IdlPrincipal }>(
-    methodName,
-    argument,
-  );
+  const decoded = decodeOrReject<Target>(methodName, argument);
   if ("kind" in decoded) return decoded;
   const id = decoded.value.target_canister ?? decoded.value.canister_id;
   return {
@@ -102,7 +106,18 @@ export function notControllerOfIngress(id: Uint8Array, methodName: string): Reje
 
 function runMethod(context: BlockContext, call: ManagementCall): MethodResult {
   const decoded = decodeOrReject<never>(call.method, call.argument);
-  return "kind" in decoded ? decoded : METHODS[call.method].run(context, call, decoded.value);
+  if ("kind" in decoded) return decoded;
+  payUntilNow(context, decoded.value);
+  return METHODS[call.method].run(context, call, decoded.value);
+}
+
+/** Sizes, allocations and balances change from here on: what was due before is paid as it was. */
+function payUntilNow(context: BlockContext, argument: Target | undefined): void {
+  const id = argument?.target_canister ?? argument?.canister_id;
+  const canister = id && context.state.canister(fromIdlPrincipal(id));
+  if (canister === undefined) return;
+  payStorage(context, canister);
+  context.state.putCanister(canister);
 }
 
 function decodeOrReject<T>(method: ManagementMethod, argument: Uint8Array): { value: T } | Reject {

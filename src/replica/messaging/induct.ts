@@ -16,6 +16,7 @@ import { inspectManagementIngress } from "../management/dispatch.ts";
 import { isNativeCanister } from "../native-canisters.ts";
 import { canisterNotFound, outOfCycles, type Reject } from "../reject.ts";
 import type { CanisterRecord } from "../state/records.ts";
+import { payStorage } from "../management/storage.ts";
 import { answer } from "./answer.ts";
 
 /** Longest argument of update_settings that a frozen canister still pays for, so that it can be rescued. */
@@ -78,6 +79,8 @@ function payIngress(
   mayFreeze: boolean,
 ): Reject | undefined {
   if (payer === undefined) return undefined;
+  payStorage(context, payer);
+  context.state.putCanister(payer);
   const price = context.prices.ingress(bytes);
   const isPayable = mayFreeze && payer.cycles >= price;
   const missing = isPayable ? 0n : missingFor(payer, price, context.prices);
