@@ -36,6 +36,8 @@ export const FUNCTION_BODY_INSTRUCTIONS_MAX = 1_000_000;
 export const WASM32_MEMORY_BYTES_MAX: number = 4 * GIB;
 export const WASM64_MEMORY_BYTES_MAX: number = 6 * GIB;
 export const STABLE_MEMORY_BYTES_MAX: number = 500 * GIB;
+/** Heap that one message may change (ours): undo, commit and storing each hold a copy. */
+export const HEAP_DIRTY_BYTES_MAX: number = 2 * GIB;
 export const STABLE_DIRTY_BYTES_MAX: number = 2 * GIB;
 
 export const UPDATE_INSTRUCTIONS_MAX = 40_000_000_000n;

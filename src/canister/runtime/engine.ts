@@ -1,7 +1,7 @@
 // What all executions of one runtime share: side memory, page undo, compiled modules, the import
 // objects. Makes instances. Does not know canisters or sessions.
 
-import { assert } from "gyrotron/base";
+import { assert, HEAP_DIRTY_BYTES_MAX, OS_PAGE_BYTES } from "gyrotron/base";
 import { formatPrincipal } from "gyrotron/crypto";
 import { Host } from "../system-api/host.ts";
 import { unsigned } from "../system-api/execution.ts";
@@ -34,6 +34,7 @@ export interface CanisterInstance {
 export class Engine implements HeapTracking {
   readonly side: SideMemory = new SideMemory();
   readonly undo: PageUndo = new PageUndo();
+  readonly dirtyPagesMax: number = HEAP_DIRTY_BYTES_MAX / OS_PAGE_BYTES;
   readonly host: Host = new Host();
   readonly #modules: ModuleCache;
   readonly #ic0: Record<string, WebAssembly.ImportValue>;

@@ -5,7 +5,7 @@ import { CHUNK_BYTES, OS_PAGE_BYTES, WASM_PAGE_BYTES, assert } from "gyrotron/ba
 import { CanisterError } from "./error.ts";
 import type { PageUndo } from "./page-undo.ts";
 import type { SideMemory } from "./side-memory.ts";
-import { raise, trapped } from "./trap.ts";
+import { heapAccessLimitExceeded, raise, trapped } from "./trap.ts";
 
 /** 4 KiB pages in a 64 KiB page, and in a chunk. */
 const OS_PAGES_PER_WASM_PAGE: number = WASM_PAGE_BYTES / OS_PAGE_BYTES;
@@ -17,6 +17,8 @@ const ZERO_PAGE = 0xffff_ffff;
 export interface HeapTracking {
   readonly side: SideMemory;
   readonly undo: PageUndo;
+  /** 4 KiB pages that one session may change. */
+  readonly dirtyPagesMax: number;
 }
 
 /** Linear memory with undo. Bytes at and above the logical size are always zero. */
@@ -140,7 +142,8 @@ export class HeapImage {
   }
 
   #markPage(page: number): void {
-    const { side, undo } = this.#tracking;
+    const { side, undo, dirtyPagesMax } = this.#tracking;
+    if (this.dirtyCount >= dirtyPagesMax) raise(heapAccessLimitExceeded(dirtyPagesMax));
     side.dirtyMap[page] = 1;
     const i = this.dirtyCount++;
     if (i === this.#dirtyPages.length) this.#extendLists();

@@ -3,12 +3,15 @@
 import { deepEqual, equal, ok, throws } from "node:assert/strict";
 import { describe, test } from "node:test";
 import fc from "fast-check";
-import { CHUNK_BYTES, WASM_PAGE_BYTES } from "gyrotron/base";
+import { CHUNK_BYTES, OS_PAGE_BYTES, WASM_PAGE_BYTES } from "gyrotron/base";
 import { CanisterError } from "./error.ts";
 import { HeapImage } from "./heap-image.ts";
 import { PageUndo } from "./page-undo.ts";
 import { SideMemory } from "./side-memory.ts";
 import { StableImage } from "./stable-image.ts";
+import { TrapSignal } from "./trap.ts";
+
+const DIRTY_PAGES_MAX = 1_000_000;
 
 type Step =
   | { kind: "write"; at: number; length: number; value: number }
@@ -95,7 +98,7 @@ const SEED = 20_260_822;
 describe("images", () => {
   test("the heap", () => {
     const side = new SideMemory();
-    const tracking = { side, undo: new PageUndo() };
+    const tracking = { side, undo: new PageUndo(), dirtyPagesMax: DIRTY_PAGES_MAX };
     fc.assert(
       fc.property(steps, fc.boolean(), (list, wide) => {
         const heap = new HeapImage(tracking, wide, 2, 2);
@@ -124,14 +127,40 @@ describe("images", () => {
     );
   });
 
+  test("a session may change so many pages and no more; what it changed can be undone", () => {
+    const tracking = { side: new SideMemory(), undo: new PageUndo(), dirtyPagesMax: 3 };
+    const heap = new HeapImage(tracking, false, 1, 1);
+    heap.begin();
+    heap.markStore(0, 1);
+    heap.markRange(3 * OS_PAGE_BYTES, 10);
+    heap.bytes.fill(7, 0, 10);
+    throws(() => heap.markRange(8 * OS_PAGE_BYTES, 10), TrapSignal);
+    heap.rollback();
+    ok(heap.bytes.every((byte) => byte === 0));
+    heap.begin();
+    heap.markRange(8 * OS_PAGE_BYTES, 10);
+    heap.rollback();
+  });
+
   test("memory that V8 refuses is a failure of the host", () => {
-    const heap = new HeapImage({ side: new SideMemory(), undo: new PageUndo() }, false, 1, 1);
+    const heap = new HeapImage(
+      { side: new SideMemory(), undo: new PageUndo(), dirtyPagesMax: DIRTY_PAGES_MAX },
+      false,
+      1,
+      1,
+    );
     const isHostMemory = (error: unknown): boolean =>
       error instanceof CanisterError && error.info.code === "canister/host-memory";
     throws(() => heap.growTo(70_000), isHostMemory);
     equal(heap.logicalPages, 1);
     throws(
-      () => new HeapImage({ side: new SideMemory(), undo: new PageUndo() }, false, 0, 70_000),
+      () =>
+        new HeapImage(
+          { side: new SideMemory(), undo: new PageUndo(), dirtyPagesMax: DIRTY_PAGES_MAX },
+          false,
+          0,
+          70_000,
+        ),
       isHostMemory,
     );
   });

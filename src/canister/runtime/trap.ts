@@ -92,6 +92,16 @@ export function instructionLimitExceeded(limit: bigint): TrapReason {
   );
 }
 
+/** IC0524: too much of the heap changed by one message. */
+export function heapAccessLimitExceeded(limitPages: number): TrapReason {
+  return describe(
+    524,
+    "Canister exceeded memory access limits: Exceeded the limit for the number of modified pages " +
+      `in the Wasm memory in a single message execution: limit: ${limitPages * 4} KB`,
+    help("Try splitting the work across multiple messages.", "memory-access-limit-exceeded"),
+  );
+}
+
 /** IC0524: too much stable memory changed by one message. */
 export function stableAccessLimitExceeded(limitBytes: number): TrapReason {
   return describe(
