@@ -52,14 +52,14 @@ export interface QueryRunner {
 
 /** Both rooms on one store in this thread, with a replica each. @throws StoreError */
 export function createInlineBackstage(
-  createReplica: () => Replica,
+  createReplica: (replicated: boolean) => Replica,
   store: Store,
   genesis: Genesis,
 ): { executor: Executor; queries: QueryRunner } {
-  const queries = new InlineQueryRunner(createReplica(), store);
+  const queries = new InlineQueryRunner(createReplica(false), store);
   const announce = (height: bigint, keys: Uint8Array[]): void =>
     queries.machine.announce(height, keys);
-  const machine = bootStateMachine(createReplica(), store, genesis, announce);
+  const machine = bootStateMachine(createReplica(true), store, genesis, announce);
   return { executor: new InlineExecutor(machine, store), queries };
 }
 

@@ -13,8 +13,8 @@ import { type NodeHost, startNodeCore } from "./node-core.ts";
 export interface InlineNodeOptions {
   keys: NodeKeys;
   host: NodeHost;
-  /** Called twice: execution and queries have a replica each. */
-  createReplica: () => Replica;
+  /** Called twice: execution and queries have a replica each, the latter not replicated. */
+  createReplica: (replicated: boolean) => Replica;
   /** In memory and empty unless given. */
   store?: Store;
   priceNodes?: number;

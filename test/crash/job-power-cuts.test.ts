@@ -54,7 +54,7 @@ function start(store: Store): NodeCore {
   return createInlineNode({
     keys,
     host: new ManualHost(),
-    createReplica: () => createReplica(),
+    createReplica: (replicated) => createReplica({ replicated }),
     accelerator: createAccelerator(),
     store,
   });
