@@ -38,7 +38,12 @@ export async function recordHistory(): Promise<History> {
   const store = createMemoryStore();
   const host = new ManualHost();
   const keys = nodeKeysFromEntropy(new Uint8Array(80).fill(3));
-  const node = createInlineNode({ keys, host, createReplica, store });
+  const node = createInlineNode({
+    keys,
+    host,
+    createReplica: (replicated) => createReplica({ replicated }),
+    store,
+  });
   const roots = [node.status().stateRoot.toHex()];
   node.onBlock(({ stateRoot }) => roots.push(stateRoot.toHex()));
   await settle();
