@@ -50,6 +50,8 @@ export function findCommand(words: readonly string[]): string | undefined {
   return first !== undefined && COMMANDS.has(first) ? first : undefined;
 }
 
+const CANISTER_COMMANDS = "canister call|status|logs|interface|list|start|stop|delete";
+
 /** The command most like what was typed, if any is near. */
 export function suggestCommand(words: readonly string[]): string | undefined {
   const typed = [words.slice(0, 2).join(" "), words[0] ?? ""];
@@ -61,8 +63,8 @@ export function suggestCommand(words: readonly string[]): string | undefined {
         best = { name, distance };
     }
   }
-  if (best !== undefined) return best.name;
-  return words[0] === "canister" ? "canister call" : undefined;
+  if (words[0] === "canister" && words.length < 2) return CANISTER_COMMANDS;
+  return best?.name ?? (words[0] === "canister" ? CANISTER_COMMANDS : undefined);
 }
 
 /** Number of letters to add, remove, replace or swap to make `right` of `left`. */

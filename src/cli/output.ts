@@ -14,6 +14,12 @@ const CODES: Readonly<Record<Exclude<Tone, "plain">, string>> = {
 const isColoured = (process.stdout.isTTY === true &&
   process.env["NO_COLOR"] === undefined) as boolean;
 
+// `| head` stops reading: that ends the command, it is no failure.
+process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+  if (error.code === "EPIPE") process.exit(0);
+  throw error;
+});
+
 /** Prints a result or a piece of news on standard output. */
 export function print(text = "", tone: Tone = "plain"): void {
   process.stdout.write(`${paint(text, tone)}\n`);

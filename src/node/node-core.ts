@@ -20,7 +20,7 @@ import {
   type QueryResult,
   querySignaturePayload,
 } from "gyrotron/replica";
-import type { Executor, Findings, QueryRunner } from "./backstage.ts";
+import type { Executor, Findings, Inquiry, QueryRunner } from "./backstage.ts";
 import { Certifier } from "./certifier.ts";
 import type { NodeKeys } from "./keys.ts";
 import { type JobAccelerator, JobRunner } from "./jobs/job-runner.ts";
@@ -156,7 +156,7 @@ class Core implements NodeCore {
       this.#requireRunning();
       const { height } = this.#certifier.header;
       const certificate = this.#certifier.dataCertificate(content.canisterId);
-      const findings = await this.#parts.queries.inquire({
+      const findings = await this.#inquire({
         kind: "query",
         content,
         height,
@@ -173,7 +173,7 @@ class Core implements NodeCore {
       this.#requireRunning();
       const { height } = this.#certifier.header;
       const certificate = this.#certifier.dataCertificate(LLM_CANISTER_ID);
-      const findings = await this.#parts.queries.inquire({ kind: "receipts", selector, height });
+      const findings = await this.#inquire({ kind: "receipts", selector, height });
       if (findings.kind === "receipts")
         return findings.receipts.map((receipt) => ({ ...receipt, certificate }));
       await this.#reach(findings);
@@ -233,7 +233,7 @@ class Core implements NodeCore {
   async #precheck(content: IngressContent): Promise<QueryResult | undefined> {
     const { height } = this.#certifier.header;
     const inquiry = { kind: "precheck", content, height } as const;
-    const findings = await this.#parts.queries.inquire(inquiry);
+    const findings = await this.#inquire(inquiry);
     assert(findings.kind === "found", "a pre-check needs no certificate");
     this.#print(findings.console);
     return findings.result;
@@ -257,6 +257,16 @@ class Core implements NodeCore {
     resolve();
     this.#blockListeners.emit(this.status());
     return { moreWork: committed.moreWork, wakeupNs: committed.wakeupNs };
+  }
+
+  /** What cannot be read any more (a damaged disk, say) is a host failure, not a busy node. */
+  async #inquire(inquiry: Inquiry): Promise<Findings> {
+    try {
+      return await this.#parts.queries.inquire(inquiry);
+    } catch (error) {
+      if (this.#end === undefined) this.#fail(error);
+      throw error;
+    }
   }
 
   /** Waits until the certified state is as far as the one that was read. */

@@ -46,7 +46,15 @@ async function showAnswer(
   file: string | undefined,
 ): Promise<number> {
   print(`${paint(question.text, "strong")}\n`);
-  const answer = await askCanister(agent, url, question, (piece) => printPiece(printable(piece)));
+  let hasText = false;
+  const show = (piece: string): void => {
+    hasText = true;
+    printPiece(printable(piece));
+  };
+  const answer = await askCanister(agent, url, question, show).catch((error: unknown) => {
+    if (hasText) print("\n\nThe answer broke off here; the node may still complete the call.");
+    throw error;
+  });
   print("\n");
   showComparison(answer);
   const verified = paint("verified by @icp-sdk/core", "good");
