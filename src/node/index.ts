@@ -13,6 +13,7 @@ export { type JobAccelerator } from "./jobs/job-runner.ts";
 export { BUNDLED_MODEL, bundledModelPath, loadModel } from "./jobs/model-folder.ts";
 export { startAccelerator } from "./jobs/threaded-accelerator.ts";
 export { loadNodeKeys, type NodeKeys, nodeKeysFromEntropy } from "./keys.ts";
+export { openLmdbStore } from "./lmdb-store.ts";
 export { createNode, systemHost } from "./node.ts";
 export * from "./node-contract.ts";
 export type { NodeHost } from "./node-core.ts";

@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { execFileSync } from "node:child_process";
 import { assert, present, utf8Bytes } from "gyrotron/base";
+import { sha256 } from "gyrotron/crypto";
 import { commitOf, type Store, StoreError, storeSuite } from "gyrotron/store";
 import { DATA_FORMAT, openDataFolder } from "./data-folder.ts";
 import { openLmdbReader, openLmdbStore } from "./lmdb-store.ts";
@@ -62,6 +63,18 @@ test("a module of 100 MB can be stored and read", async () => {
   store.commit(commitOf(0n, [{ key: utf8Bytes("m"), value: large }]));
   const read = present(store.view.get(utf8Bytes("m")));
   assert(read.length === large.length && read.at(-1) === 7);
+  await store.close();
+});
+
+test("a large value that is not what its hash says is damage, found when it is read", async () => {
+  const store = createStore();
+  const key = utf8Bytes("h");
+  const value = new Uint8Array(16_384).fill(1);
+  store.commit(commitOf(0n, [{ key, value }], [{ key, value: sha256(value) }]));
+  assert(present(store.view.get(key))[0] === 1);
+  store.commit(commitOf(1n, [{ key, value: value.map((byte) => byte + 1) }]));
+  assert(codeOf(() => store.view.get(key)) === "store/damaged");
+  assert(codeOf(() => [...store.view.range(key)]) === "store/damaged");
   await store.close();
 });
 

@@ -3,8 +3,18 @@
 // same folder for reading and see whole blocks only. The folder itself is data-folder.ts's matter.
 
 import { open, type Database, type RootDatabase, type Transaction } from "lmdb";
-import { assert, codec, decodeWith, encodeWith, u64BigEndian, utf8Bytes } from "gyrotron/base";
-import { assertFollows } from "gyrotron/store";
+import {
+  assert,
+  codec,
+  decodeWith,
+  encodeWith,
+  equalBytes,
+  formatHex,
+  u64BigEndian,
+  utf8Bytes,
+} from "gyrotron/base";
+import { sha256 } from "gyrotron/crypto";
+import { assertFollows, StoreError } from "gyrotron/store";
 import type { Commit, StateHeader, StateView, StateWrite, Store } from "gyrotron/store";
 import { asStoreError } from "./data-folder.ts";
 import { checkLmdbFile } from "./lmdb-file.ts";
@@ -33,6 +43,7 @@ export function openLmdbReader(path: string): StoreReader {
 
 /** Address space to reserve; the file grows only as it is written. */
 const MAP_BYTES = 2 ** 40;
+const CHECKED_BYTES_MIN = 4096;
 const HEADER_KEY = utf8Bytes("header");
 
 const headerCodec = codec.record<{ height: bigint; timeNs: bigint; stateRoot: Uint8Array }>({
@@ -86,7 +97,7 @@ class LmdbStore implements Store {
   constructor(path: string) {
     this.#path = path;
     this.#databases = openDatabases(path);
-    this.view = viewOf(this.#databases.state, path);
+    this.view = checkedView(this.#databases, path);
     this.derived = viewOf(this.#databases.derived, path);
     this.archive = viewOf(this.#databases.archive, path);
     this.#header = readHeader(this.#databases.meta.get(HEADER_KEY));
@@ -134,7 +145,7 @@ class LmdbReader implements StoreReader {
     this.#path = path;
     this.#databases = openDatabases(path);
     this.#snapshot = this.#databases.root.useReadTransaction();
-    this.view = viewOf(this.#databases.state, path, () => this.#snapshot);
+    this.view = checkedView(this.#databases, path, () => this.#snapshot);
     this.archive = viewOf(this.#databases.archive, path, () => this.#snapshot);
   }
 
@@ -160,6 +171,40 @@ class LmdbReader implements StoreReader {
     this.#snapshot.done();
     await this.#databases.root.close();
   }
+}
+
+/**
+ * The state, with large values compared with the hashes kept of them: they fill pages of their own,
+ * whose damage nothing else would notice. What is small lies among the tree's own pages.
+ */
+function checkedView(databases: Databases, path: string, snapshot?: () => Transaction): StateView {
+  const state = viewOf(databases.state, path, snapshot);
+  const hashes = viewOf(databases.derived, path, snapshot);
+  const check = (key: Uint8Array, value: Uint8Array | undefined): void => {
+    if (value === undefined || value.length < CHECKED_BYTES_MIN) return;
+    const hash = hashes.get(key);
+    if (hash === undefined || equalBytes(hash, sha256(value))) return;
+    const what = `the value at key ${formatHex(key)} is not what was stored`;
+    throw new StoreError({ code: "store/damaged", path, what });
+  };
+  return {
+    get(key) {
+      const value = state.get(key);
+      check(key, value);
+      return value;
+    },
+    *range(prefix) {
+      for (const entry of state.range(prefix)) {
+        check(...entry);
+        yield entry;
+      }
+    },
+    first(prefix, from) {
+      const entry = state.first(prefix, from);
+      if (entry !== undefined) check(...entry);
+      return entry;
+    },
+  };
 }
 
 function viewOf(

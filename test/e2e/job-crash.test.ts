@@ -15,9 +15,8 @@ import { Principal } from "@icp-sdk/core/principal";
 import { decodeWith, formatHex, utf8Bytes } from "gyrotron/base";
 import { decodeCbor } from "gyrotron/crypto";
 import { receiptCodec, receiptHash } from "gyrotron/job";
-import { blockLogOf, replayBlockLog } from "gyrotron/node";
-import { openLmdbStore } from "../../src/node/lmdb-store.ts";
-import { createNodeReplica } from "../../src/node/replica-factory.ts";
+import { blockLogOf, openLmdbStore, replayBlockLog } from "gyrotron/node";
+import { createReplica } from "gyrotron/replica";
 
 import { runCli, temporaryFolder } from "./running-node.ts";
 
@@ -75,7 +74,7 @@ test("an answer interrupted by SIGKILL is delivered once after the restart", asy
 /** The block log alone gives the same state: results travel in blocks, no model is at hand. */
 async function replayWithoutModel(): Promise<void> {
   const store = openLmdbStore(join(data, "state"));
-  const headers = [...replayBlockLog(blockLogOf(store), await createNodeReplica(true))];
+  const headers = [...replayBlockLog(blockLogOf(store), createReplica())];
   assert.deepEqual(headers.at(-1), store.header());
   await store.close();
 }
