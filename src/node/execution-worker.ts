@@ -1,11 +1,10 @@
 // The execution thread: the one place that changes the state. Opens the store, boots the replica on
 // it, then executes and commits block after block as the main thread sends them.
 
-import { flushCompileCache } from "node:module";
 import { parentPort, workerData } from "node:worker_threads";
 import { assert, present } from "gyrotron/base";
-import type { Replica } from "gyrotron/replica";
 import type { Store } from "gyrotron/store";
+import { loadReplica } from "./load-replica.ts";
 import { openLmdbStore } from "./lmdb-store.ts";
 import { bootStateMachine, type StateMachine } from "./state-machine.ts";
 import {
@@ -17,7 +16,7 @@ import {
 
 const start = workerData as WorkerStart;
 // Loading takes longer than anything else at a start: both workers do it at the same time.
-const replicaLoading = loadReplica();
+const replicaLoading = loadReplica(start, true);
 // Whoever boots will see the failure.
 replicaLoading.catch(() => {});
 let store: Store | undefined;
@@ -45,14 +44,4 @@ async function boot(): Promise<StateMachine["booted"]> {
   const { genesis, statePath } = start;
   machine = bootStateMachine(await replicaLoading, store, genesis, announce, statePath);
   return machine.booted;
-}
-
-async function loadReplica(): Promise<Replica> {
-  const { createNodeReplica } = (await import(start.replicaModule)) as {
-    createNodeReplica: (replicated: boolean) => Promise<Replica>;
-  };
-  const replica = await createNodeReplica(true);
-  // A node may be killed; what it compiled should serve the next start all the same.
-  flushCompileCache();
-  return replica;
 }

@@ -1,10 +1,9 @@
 // The query thread: answers queries and pre-checks on its own snapshot of the store and with its own
 // replica, which follows the executor's commits by the keys that it announces.
 
-import { flushCompileCache } from "node:module";
 import { parentPort, receiveMessageOnPort, workerData } from "node:worker_threads";
 import { assert, present } from "gyrotron/base";
-import type { Replica } from "gyrotron/replica";
+import { loadReplica } from "./load-replica.ts";
 import { openLmdbReader, type StoreReader } from "./lmdb-store.ts";
 import { QueryMachine } from "./query-machine.ts";
 import {
@@ -16,7 +15,7 @@ import {
 
 const start = workerData as WorkerStart;
 // Loading takes longer than anything else at a start: both workers do it at the same time.
-const replicaLoading = loadReplica();
+const replicaLoading = loadReplica(start, false);
 // Whoever boots will see the failure.
 replicaLoading.catch(() => {});
 let reader: StoreReader | undefined;
@@ -51,14 +50,4 @@ function drainAnnouncements(): void {
     const { height, keys } = received.message as AnnouncedKeys;
     present(machine).announce(height, keys);
   }
-}
-
-async function loadReplica(): Promise<Replica> {
-  const { createNodeReplica } = (await import(start.replicaModule)) as {
-    createNodeReplica: (replicated: boolean) => Promise<Replica>;
-  };
-  const replica = await createNodeReplica(false);
-  // A node may be killed; what it compiled should serve the next start all the same.
-  flushCompileCache();
-  return replica;
 }
