@@ -9,7 +9,7 @@ import { missingFor } from "../cycles/balance.ts";
 import { answer } from "../messaging/answer.ts";
 import { canisterReject, ErrorCode, type Reject, reject } from "../reject.ts";
 import type { Callback, CallOrigin, CanisterRecord, Message } from "../state/records.ts";
-import type { ChatMessage, SamplingParameters } from "gyrotron/job";
+import { type ChatMessage, promptTokensMax, type SamplingParameters } from "gyrotron/job";
 import {
   LLM_MESSAGES_MAX,
   LLM_OUTPUT_TOKENS_MAX,
@@ -21,7 +21,6 @@ import {
   V1_REQUEST,
   type V1Request,
 } from "./llm-interface.ts";
-import { promptTokensMax } from "gyrotron/job";
 import { quoteMaximum } from "./quote.ts";
 import { JobState, type PendingJob } from "./pending-job.ts";
 

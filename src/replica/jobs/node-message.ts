@@ -4,8 +4,7 @@
 import { type Codec, codec, concatBytes, DecodeError, decodeWith, encodeWith } from "gyrotron/base";
 import { CryptoError, domainSeparator, parsePublicKey, verifySignature } from "gyrotron/crypto";
 import { NODE_MESSAGE_TAG } from "../messaging/induct.ts";
-import { JOB_RESULT_BYTES_MAX } from "gyrotron/job";
-import { type ModelRecord, modelRecordCodec } from "gyrotron/job";
+import { JOB_RESULT_BYTES_MAX, type ModelRecord, modelRecordCodec } from "gyrotron/job";
 
 const { bytes, fixedBytes, record, u64, variant } = codec;
 

@@ -1,12 +1,11 @@
 // The record of a job from its recording to its settling, and the models that jobs may name, in state.
 
-import { type Codec, codec, utf8Bytes } from "gyrotron/base";
+import { type Codec, codec, utf8Bytes, readU64BigEndian, utf8TextLossy } from "gyrotron/base";
 import * as keys from "../state/keys.ts";
 import { rawBytes } from "../state/overlay.ts";
 import { type CallOrigin, originCodec } from "../state/records.ts";
 import type { ReplicaState } from "../state/replica-state.ts";
-import { type Job, jobCodec } from "gyrotron/job";
-import { type ModelRecord, modelRecordCodec } from "gyrotron/job";
+import { type Job, jobCodec, type ModelRecord, modelRecordCodec } from "gyrotron/job";
 
 const { fixedBytes, list, oneOf, option, record, u32, u64, u128 } = codec;
 
@@ -112,7 +111,7 @@ export class JobState {
     const isDue = (key: Uint8Array): boolean => keys.timeOfKey(key) <= nowNs;
     return this.#state.overlay
       .keys(keys.KEY_PREFIX.jobDeadline, isDue)
-      .map((key) => BigInt(`0x${key.slice(9).toHex()}`));
+      .map((key) => readU64BigEndian(key, 9));
   }
 
   models(name: string): RegisteredModel[] {
@@ -130,11 +129,9 @@ export class JobState {
 
   activeModelNames(): string[] {
     const names = this.#state.overlay.keys(keys.KEY_PREFIX.model).map((key) => key.slice(2));
-    return names
-      .map((name) => new TextDecoder().decode(name))
-      .filter((name) => this.activeModel(name) !== undefined);
+    return names.map(utf8TextLossy).filter((name) => this.activeModel(name) !== undefined);
   }
 }
 
 /** The number in a job's key. */
-export const jobNumberOfKey = (key: Uint8Array): bigint => BigInt(`0x${key.slice(1).toHex()}`);
+export const jobNumberOfKey = (key: Uint8Array): bigint => readU64BigEndian(key, 1);

@@ -12,6 +12,7 @@ import { canisterReject, reject } from "../reject.ts";
 import { receiptsKey } from "../state/keys.ts";
 import type { Response } from "../state/records.ts";
 import {
+  appendLeaf,
   decodeJobResult,
   JOB_RESULT_BYTES_MAX,
   type JobResult,
@@ -20,11 +21,13 @@ import {
   type Receipt,
   receiptCodec,
   receiptHash,
+  type ModelRecord,
+  modelRecordCodec,
+  mountainRangeCodec,
+  rangeRoot,
 } from "gyrotron/job";
 import { LLM_CANISTER_ID, V1_RESPONSE } from "./llm-interface.ts";
-import type { ModelRecord } from "gyrotron/job";
 import { jobPrice } from "./quote.ts";
-import { appendLeaf, mountainRangeCodec, rangeRoot } from "gyrotron/job";
 import { decodeNodeMessage, type NodeStatement } from "./node-message.ts";
 import { JobState, MODEL_NAME_BYTES_MAX, type PendingJob } from "./pending-job.ts";
 
@@ -88,7 +91,9 @@ function registerModel(context: BlockContext, node: number, model: ModelRecord):
   if (utf8Bytes(model.name).length > MODEL_NAME_BYTES_MAX || model.contextTokensMax === 0) return;
   const jobs = new JobState(context.state);
   const models = jobs.models(model.name);
-  const isSame = (other: ModelRecord): boolean => encodeModel(other) === encodeModel(model);
+  const proposed = encodeWith(modelRecordCodec, model);
+  const isSame = (other: ModelRecord): boolean =>
+    equalBytes(encodeWith(modelRecordCodec, other), proposed);
   const known = models.find((other) => isSame(other.model));
   if (known?.proposers.includes(node) === true) return;
   const registered = known ?? { model, proposers: [], active: false };
@@ -211,13 +216,3 @@ function responseOf(job: PendingJob, result: JobResult): Response {
       : encodeCandid([V1_RESPONSE], [{ message: { content: [result.text], tool_calls: [] } }]);
   return { kind: "reply", bytes };
 }
-
-const encodeModel = (model: ModelRecord): string =>
-  [
-    model.name,
-    model.hash.toHex(),
-    model.contextTokensMax,
-    model.macsPerToken,
-    model.macsPerPosition,
-    model.frameTokensMax,
-  ].join("|");

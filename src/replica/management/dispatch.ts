@@ -1,6 +1,6 @@
 // The management canister: which methods there are, who may call them and how, and their dispatch.
 
-import { DecodeError, EMPTY_BYTES } from "gyrotron/base";
+import { DecodeError } from "gyrotron/base";
 import { fromIdlPrincipal, type IdlPrincipal } from "gyrotron/candid";
 import { formatPrincipal } from "gyrotron/crypto";
 import type { BlockContext } from "../block-context.ts";
@@ -147,6 +147,3 @@ function isMethod(name: string): name is ManagementMethod {
 function unknownMethod(name: string): Reject {
   return reject(ErrorCode.methodNotFound, `Management canister has no method '${name}'`);
 }
-
-/** The management canister's inbox. */
-export const MANAGEMENT_ID: Uint8Array = EMPTY_BYTES;

@@ -3,6 +3,7 @@
 
 import {
   concatBytes,
+  readU32BigEndian,
   readU64BigEndian,
   u32BigEndian,
   u64BigEndian,
@@ -139,6 +140,5 @@ export const timeOfKey = (key: Uint8Array): bigint => readU64BigEndian(key, 1);
 /** The canister and chunk number of a heap chunk's key. */
 export function parseHeapChunkKey(key: Uint8Array): { id: Uint8Array; index: number } {
   const length = key[1]!;
-  const view = new DataView(key.buffer, key.byteOffset + 2 + length, 4);
-  return { id: key.slice(2, 2 + length), index: view.getUint32(0) };
+  return { id: key.slice(2, 2 + length), index: readU32BigEndian(key, 2 + length) };
 }

@@ -1,7 +1,7 @@
 // Typed access to the replicated state during one block: canisters, inboxes, call contexts, modules,
 // memories. Keeps the indices that belong to a record (run queue, timers) in step with it.
 
-import { equalBytes, formatHex, present } from "gyrotron/base";
+import { equalBytes, formatHex, present, readU64BigEndian } from "gyrotron/base";
 import type { ChunkReader, ImageDelta } from "gyrotron/canister";
 import type { StateView, StateWrite } from "gyrotron/store";
 import { type CanisterPublicInfo, canisterPublicInfoCodec } from "../certification/index.ts";
@@ -222,7 +222,7 @@ export class ReplicaState {
   callContextNumbers(id: Uint8Array): bigint[] {
     return this.overlay
       .keys(keys.callContextPrefix(id))
-      .map((key) => BigInt(`0x${key.slice(-8).toHex()}`));
+      .map((key) => readU64BigEndian(key, key.length - 8));
   }
 
   callback(id: Uint8Array, number: bigint): records.Callback | undefined {
@@ -246,7 +246,7 @@ export class ReplicaState {
   dueCallDeadlines(nowNs: bigint): { canisterId: Uint8Array; callback: bigint }[] {
     return this.#dueKeys(keys.KEY_PREFIX.callDeadline, nowNs).map((key) => ({
       canisterId: key.slice(10, -8),
-      callback: BigInt(`0x${key.slice(-8).toHex()}`),
+      callback: readU64BigEndian(key, key.length - 8),
     }));
   }
 
@@ -263,9 +263,7 @@ export class ReplicaState {
   }
 
   taskNumbers(): bigint[] {
-    return this.overlay
-      .keys(keys.KEY_PREFIX.task)
-      .map((key) => BigInt(`0x${key.slice(1).toHex()}`));
+    return this.overlay.keys(keys.KEY_PREFIX.task).map((key) => readU64BigEndian(key, 1));
   }
 
   // --- requests
