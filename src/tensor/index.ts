@@ -5,3 +5,4 @@ export * from "./decoder-shape.ts";
 export * from "./error.ts";
 export * from "./op-check.ts";
 export * from "./precision.ts";
+export * from "./graph/index.ts";

@@ -1,0 +1,56 @@
+// What backends see and offer: a graph with all sizes known, and its results or its first error.
+
+import type { InputRole, Node } from "./op.ts";
+import type { HostTensor } from "./value.ts";
+
+/** A graph whose dimensions are numbers; only nodes that the outputs need, inputs before users. */
+export interface ResolvedGraph {
+  readonly nodes: readonly Node<number>[];
+  readonly outputs: readonly ResolvedOutput[];
+}
+
+export interface ResolvedOutput {
+  readonly name: string;
+  readonly node: number;
+}
+
+/** What a run reports instead of outputs: the smallest node in order, then its smallest row (section 22). */
+export interface RunFailure {
+  readonly kind: "non-finite" | "index-out-of-range" | "grid-overflow";
+  readonly node: number;
+  readonly row: number;
+}
+
+/** Outputs by name, or a failure. With `trace`, the value of each node in order. */
+export type RunResult =
+  | {
+      readonly failure: undefined;
+      readonly outputs: Readonly<Record<string, HostTensor>>;
+      readonly trace: readonly HostTensor[] | undefined;
+    }
+  | { readonly failure: RunFailure };
+
+/** Values of the inputs, by name. */
+export type RunInputs = Readonly<Record<string, HostTensor>>;
+
+/** What a backend offers to graphs. */
+export interface GraphBackend {
+  /**
+   * Runs a resolved graph on host values. With `trace`, no intermediate result is skipped and each is returned.
+   * Inputs have been checked against the graph (types, shapes, ranges of mantissas) by the caller.
+   */
+  runGraph(graph: ResolvedGraph, inputs: RunInputs, options?: RunOptions): Promise<RunResult>;
+}
+
+export interface RunOptions {
+  readonly trace?: boolean;
+}
+
+/** The inputs of a resolved graph in the order of their nodes. */
+export function graphInputs(
+  graph: ResolvedGraph,
+): { node: number; name: string; role: InputRole }[] {
+  return graph.nodes.flatMap((node, i) =>
+    node.op === "input" ? [{ node: i, name: node.name, role: node.role }] : [],
+  );
+}

@@ -1,0 +1,4 @@
+// Graphs: types, ops, and what backends see of them.
+export * from "./executable.ts";
+export * from "./op.ts";
+export * from "./value.ts";
