@@ -70,6 +70,34 @@ export function sinFixed(value: Fixed): Fixed {
   return sum;
 }
 
+/** `1 / (1 + e^value)` for values in `[-64, 64]`. */
+export function fallingSigmoidFixed(value: Fixed): Fixed {
+  return divideFixed(ONE, ONE + expFixed(value));
+}
+
+/** `tanh(value)` for values in `[0, 32]`. */
+export function tanhFixed(value: Fixed): Fixed {
+  const power = expFixed(2n * value);
+  return divideFixed(power - ONE, power + ONE);
+}
+
+/** `erf(value)` for values in `[0, 6]`, by `2/sqrt(pi) e^-x^2 (x + 2x^3/3 + 4x^5/15 + ...)`, all terms positive. */
+export function erfFixed(value: Fixed): Fixed {
+  const square = multiplyFixed(value, value);
+  let term: bigint = value;
+  let sum = 0n;
+  for (let i = 1n; term !== 0n; i += 2n) {
+    sum += term;
+    term = (2n * multiplyFixed(term, square)) / (i + 2n);
+  }
+  return divideFixed(2n * multiplyFixed(sum, expFixed(-square)), sqrtFixed(PI));
+}
+
+/** The square root, truncated. */
+export function sqrtFixed(value: Fixed): Fixed {
+  return integerSqrt(value << PRECISION);
+}
+
 /** `1 / sqrt(value)` of a positive integer. */
 export function inverseSqrtFixed(value: bigint): Fixed {
   return integerSqrt((ONE * ONE) / value);
@@ -85,7 +113,7 @@ export function naturalLogOfF64(value: number): Fixed {
 }
 
 /** `ln(n/d)` for ratios in `[1, 2]`, by `2 artanh((n-d)/(n+d))`. */
-function naturalLogOfRatio(numerator: bigint, denominator: bigint): Fixed {
+export function naturalLogOfRatio(numerator: bigint, denominator: bigint): Fixed {
   const x = fixedFromRatio(numerator - denominator, numerator + denominator);
   const square = multiplyFixed(x, x);
   let power: bigint = x;

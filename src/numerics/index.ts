@@ -1,5 +1,6 @@
 // Exact scalar arithmetic: the executable reference of docs/spec/01-numerics.md.
 export * from "./constant.ts";
+export * from "./function-table.ts";
 export * from "./program.ts";
 export * from "./round.ts";
 export * from "./table.ts";
