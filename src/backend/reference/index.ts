@@ -1,13 +1,25 @@
 // The oracle as a backend.
 
-import { type Backend, checkOpCall, type OpCall, type OpResult } from "gyrotron/tensor";
+import {
+  type Backend,
+  checkOpCall,
+  type GraphBackend,
+  type OpCall,
+  type OpResult,
+} from "gyrotron/tensor";
 import { ReferenceDecoder } from "./decoder.ts";
+import { EXACT_GRAPH_OPS, type GraphOps, runReferenceGraph } from "./graph.ts";
 import { EXACT_OPS, type ReferenceOps } from "./ops.ts";
 
+export { EXACT_GRAPH_OPS, type GraphOps } from "./graph.ts";
 export { EXACT_OPS, type ReferenceOps } from "./ops.ts";
 
-/** A backend that runs the definitions. `ops` exists for mutants: all but tests leave it out. */
-export function createReferenceBackend(ops: ReferenceOps = EXACT_OPS, name = "oracle"): Backend {
+/** A backend that runs the definitions. The parameters exist for mutants: all but tests leave them out. */
+export function createReferenceBackend(
+  ops: ReferenceOps = EXACT_OPS,
+  name = "oracle",
+  graphOps: GraphOps = EXACT_GRAPH_OPS,
+): Backend & GraphBackend {
   return {
     name,
     device: `${name}: BigInt on one thread`,
@@ -15,6 +27,7 @@ export function createReferenceBackend(ops: ReferenceOps = EXACT_OPS, name = "or
       checkOpCall(call);
       return runReference(ops, call);
     },
+    runGraph: async (graph, inputs, options) => runReferenceGraph(graphOps, graph, inputs, options),
     createDecoder: async (weights) => new ReferenceDecoder(weights, ops),
     close: async () => {},
   };
