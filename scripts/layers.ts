@@ -26,7 +26,7 @@ export const AREA_IMPORTS: Readonly<Record<string, readonly string[]>> = {
   candid: ["base", "crypto"],
   job: ["base", "crypto"],
   numerics: ["base"],
-  tensor: ["base", "numerics"],
+  tensor: ["base", "crypto", "numerics"],
   backend: ["base", "crypto", "numerics", "tensor"],
   model: ["base", "crypto", "numerics", "tensor"],
   learn: ["base", "crypto", "numerics", "tensor", "backend", "model"],
@@ -49,6 +49,7 @@ export const MACHINE_AREAS: ReadonlySet<string> = new Set(["node", "cli"]);
 export const PACKAGE_IMPORTS: Readonly<Record<string, readonly string[]>> = {
   crypto: ["@noble/curves", "@noble/hashes", "cborg"],
   candid: ["@icp-sdk/core"],
+  model: ["@huggingface/jinja", "@huggingface/tokenizers"],
   node: ["@icp-sdk/core", "@noble/curves", "@noble/hashes", "lmdb", "mcl-wasm", "motoko"],
   cli: ["@icp-sdk/core", "motoko"],
 };

@@ -1,4 +1,24 @@
-// Graphs: types, ops, and what backends see of them.
+// Graphs: types, ops, building, bytes and identity, runs, cost, memory, and what backends see of them.
+export { GraphBuilder, type MatmulOptions, type Operand, type ReduceOptions } from "./builder.ts";
+export { decodeGraph } from "./decode.ts";
+export { type Dim, type DimLike, type DimSymbol, type DimTerm, formatDim } from "./dimension.ts";
+export { encodeGraph, hashGraph } from "./encode.ts";
 export * from "./executable.ts";
+export { type Graph, type GraphInput, type GraphOutput, inputsOf } from "./graph.ts";
+export * from "./host-tensor.ts";
+export {
+  bfp,
+  bool,
+  f32,
+  i32,
+  i64,
+  OpBuilder,
+  scaledBfp,
+  type TypeLike,
+  type Value,
+} from "./op-builder.ts";
+export { GRAPH_LIMITS, type GraphLimits, OP_KINDS, OP_TABLE_VERSION } from "./op-list.ts";
 export * from "./op.ts";
+export { type PreparedRun, prepareRun, resolveGraph, runGraph, type Sizes } from "./resolve.ts";
+export { formatType } from "./type-check.ts";
 export * from "./value.ts";
