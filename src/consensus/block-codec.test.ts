@@ -19,6 +19,16 @@ const genesis = fc.record({
     rootKeyDer: fc.uint8Array({ maxLength: 133 }),
     nodeKeys: fc.array(fc.uint8Array({ maxLength: 44 }), { maxLength: 3 }),
     priceNodes: fc.nat(),
+    provisional: fc.boolean(),
+    subnetAdmins: fc.array(fc.uint8Array({ maxLength: 29 }), { maxLength: 2 }),
+    thresholdKeys: fc.array(
+      fc.record({
+        scheme: fc.constantFrom("ecdsa" as const, "vetkd" as const),
+        name: fc.string({ maxLength: 10 }),
+        publicKey: fc.uint8Array({ maxLength: 96 }),
+      }),
+      { maxLength: 2 },
+    ),
   }),
   timeNs: u64,
 });

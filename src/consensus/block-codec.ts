@@ -1,7 +1,7 @@
 // Bytes of blocks and of the genesis record, as the block log keeps them. Total decoders.
 
 import { codec, type Codec, DecodeError, decodeWith, encodeWith } from "gyrotron/base";
-import type { Block, NetworkConfig } from "gyrotron/replica";
+import { type Block, type NetworkConfig, networkCodec } from "gyrotron/replica";
 
 /** What the chain starts from: entry 0 of the block log. Time in ns since 1970. */
 export interface Genesis {
@@ -33,18 +33,9 @@ export function decodeGenesis(bytes: Uint8Array): Genesis {
 
 type Entry = ({ kind: "genesis" } & Genesis) | ({ kind: "block" } & Block);
 
-const configCodec: Codec<NetworkConfig> = codec.record<{
-  [K in keyof NetworkConfig]: NetworkConfig[K];
-}>({
-  subnetId: codec.bytes,
-  rootKeyDer: codec.bytes,
-  nodeKeys: codec.list(codec.bytes, 4),
-  priceNodes: codec.u32,
-});
-
 const entryCodec: Codec<Entry> = codec.variant<Entry>({
   genesis: codec.record<{ config: NetworkConfig; timeNs: bigint }>({
-    config: configCodec,
+    config: networkCodec,
     timeNs: codec.u64,
   }),
   block: codec.record<{ [K in keyof Block]: Block[K] }>({

@@ -59,10 +59,28 @@ export function loadNodeKeys(path: string, mayCreate: boolean): NodeKeys {
   return keys;
 }
 
+/** What of a new network its operator may choose. */
+export interface NetworkChoices {
+  /** Number of nodes that prices are computed for (13). */
+  priceNodes?: number | undefined;
+  /** Whether anyone may make cycles with the provisional methods (yes). */
+  provisional?: boolean | undefined;
+  /** Principals that may manage canisters they do not control (none). */
+  subnetAdmins?: Uint8Array[] | undefined;
+}
+
 /** The network that a node of one makes of its keys. */
-export function configOf(keys: NodeKeys, priceNodes: number = PRICE_NODES_DEFAULT): NetworkConfig {
+export function configOf(keys: NodeKeys, choices: NetworkChoices = {}): NetworkConfig {
   const { subnetId, rootKeyDer, nodeKeyDer } = keys;
-  return { subnetId, rootKeyDer, nodeKeys: [nodeKeyDer], priceNodes };
+  return {
+    subnetId,
+    rootKeyDer,
+    nodeKeys: [nodeKeyDer],
+    priceNodes: choices.priceNodes ?? PRICE_NODES_DEFAULT,
+    provisional: choices.provisional ?? true,
+    subnetAdmins: choices.subnetAdmins ?? [],
+    thresholdKeys: [],
+  };
 }
 
 function readKeyFile(path: string): string | undefined {

@@ -13,18 +13,17 @@ import type {
 } from "gyrotron/replica";
 import type { JobAccelerator } from "./jobs/job-runner.ts";
 import type { PreviewListener } from "./jobs/previews.ts";
+import type { NetworkChoices } from "./keys.ts";
 import type { ArchivedReceipt, ReceiptSelector } from "./jobs/receipt-archive.ts";
 import type { StateView } from "gyrotron/store";
 
 /** How long `submitCall` waits for the answer unless told otherwise. */
 export const CALL_WAIT_MS = 10_000;
 
-/** How to start a node on a data folder. */
-export interface NodeOptions {
+/** How to start a node on a data folder; the choices of a network are fixed at its genesis. */
+export interface NodeOptions extends NetworkChoices {
   /** Keys, state and blocks live below it; created if absent. */
   dataDir: string;
-  /** Number of nodes that prices are computed for; fixed at genesis (13). */
-  priceNodes?: number;
   /** Runs GPU jobs, perhaps still starting; without one the node abstains from all. Closed with the node. */
   accelerator?: JobAccelerator | Promise<JobAccelerator>;
 }

@@ -84,7 +84,7 @@ async function startOn(
 }
 
 function genesisOf(keys: NodeKeys, options: NodeOptions): Genesis {
-  return { config: configOf(keys, options.priceNodes), timeNs: systemHost.nowNs() };
+  return { config: configOf(keys, options), timeNs: systemHost.nowNs() };
 }
 
 function replicaModuleUrl(): URL {

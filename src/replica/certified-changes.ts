@@ -1,9 +1,10 @@
-// Which parts of a block's writes the certified tree shows: public information of canisters and the
-// statuses of requests.
+// Which parts of a block's writes the certified tree shows: public information of canisters, the
+// statuses of requests and the subnet's totals.
 
 import { decodeWith } from "gyrotron/base";
 import type { StateView, StateWrite } from "gyrotron/store";
 import { canisterPublicInfoCodec, type TreeChange } from "./certification/index.ts";
+import { subnetMetricsCodec } from "./cycles/accounting.ts";
 import { KEY_PREFIX } from "./state/keys.ts";
 import { ingressCodec } from "./state/records.ts";
 
@@ -11,6 +12,7 @@ import { ingressCodec } from "./state/records.ts";
 export const CERTIFIED_PREFIXES: readonly Uint8Array[] = [
   KEY_PREFIX.publicInfo,
   KEY_PREFIX.ingress,
+  KEY_PREFIX.subnetMetrics,
 ];
 
 /** The tree's changes in a list of writes; other keys are passed over. */
@@ -23,6 +25,9 @@ export function treeChangesOf(writes: Iterable<StateWrite>): TreeChange[] {
     } else if (key[0] === KEY_PREFIX.ingress[0]) {
       const status = value === undefined ? undefined : decodeWith(ingressCodec, value).status;
       changes.push({ kind: "request", id: key.slice(1), status });
+    } else if (key[0] === KEY_PREFIX.subnetMetrics[0]) {
+      const metrics = value === undefined ? undefined : decodeWith(subnetMetricsCodec, value);
+      changes.push({ kind: "subnetMetrics", id: key.slice(2), metrics });
     }
   }
   return changes;

@@ -3,12 +3,14 @@
 
 import { EMPTY_BYTES, QUERY_INSTRUCTIONS_MAX } from "gyrotron/base";
 import type { ExecutionResult, OutgoingCall } from "gyrotron/canister";
+import { isManagementCanister } from "gyrotron/crypto";
 import { type BlockContext, imageSource, installedModule } from "./block-context.ts";
 import type { ConsoleLine, IngressContent } from "./contract.ts";
 import { missingFor } from "./cycles/balance.ts";
 import { systemCallContext } from "./execution/call-contexts.ts";
 import { consoleLines } from "./execution/logs.ts";
 import { executionContext, responseOf, type RunRequest } from "./execution/run.ts";
+import { queryManagement } from "./management/dispatch.ts";
 import { isNativeCanister } from "./native-canisters.ts";
 import {
   canisterFrozen,
@@ -84,6 +86,9 @@ class Evaluation {
   }
 
   run(call: QueryCall, depth: number): Response {
+    // Only a composite query gets here with the management canister.
+    if (isManagementCanister(call.canisterId))
+      return queryManagement(this.#context, call.caller, call.methodName, call.argument);
     const canister = this.#context.state.canister(call.canisterId);
     if (canister === undefined) {
       return isNativeCanister(call.canisterId)

@@ -24,6 +24,20 @@ export interface NetworkConfig {
   nodeKeys: Uint8Array[];
   /** Number of nodes that prices are computed for (13 unless configured). */
   priceNodes: number;
+  /** Whether anyone may make cycles with the provisional methods: for development networks. */
+  provisional: boolean;
+  /** Principals that may manage canisters they do not control. */
+  subnetAdmins: Uint8Array[];
+  /** Master public keys of the keys that canisters may sign with. */
+  thresholdKeys: ThresholdKey[];
+}
+
+/** A master key that the network holds, as everyone may know it. */
+export interface ThresholdKey {
+  scheme: "ecdsa" | "bip340" | "ed25519" | "vetkd";
+  name: string;
+  /** SEC1 compressed (33 bytes), Ed25519 (32) or BLS12-381 in G2 (96). */
+  publicKey: Uint8Array;
 }
 
 /** A line for the operator's terminal: never part of state. */

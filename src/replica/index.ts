@@ -12,4 +12,5 @@ export {
   type CanisterRecord,
   ingressCodec,
   type IngressRecord,
+  networkCodec,
 } from "./state/records.ts";

@@ -2,7 +2,6 @@
 // them persists; they are not part of block execution.
 
 import { INSPECT_INSTRUCTIONS_MAX } from "gyrotron/base";
-import { decodeCandid, type IdlPrincipal } from "gyrotron/candid";
 import { isManagementCanister } from "gyrotron/crypto";
 import type { StateView } from "gyrotron/store";
 import { type ExecutionEngine, imageSource, installedModule } from "./block-context.ts";
@@ -12,10 +11,12 @@ import { PriceTable } from "./cycles/prices.ts";
 import { systemCallContext } from "./execution/call-contexts.ts";
 import { executionContext, type RunRequest } from "./execution/run.ts";
 import { onlyCanisters } from "./jobs/llm-canister.ts";
-import { inspectManagementIngress, notControllerOfIngress } from "./management/dispatch.ts";
-import { isController } from "./management/call.ts";
-import { ARGUMENT_TYPES } from "./management/interface.ts";
-import { fetchCanisterLogs, maySeeStatus } from "./management/status.ts";
+import {
+  inspectManagementIngress,
+  isAllowed,
+  notControllerOfIngress,
+  queryManagement,
+} from "./management/dispatch.ts";
 import { isNativeCanister } from "./native-canisters.ts";
 import {
   canisterNotFound,
@@ -23,7 +24,6 @@ import {
   executionReject,
   formatErrorCode,
   type Reject,
-  reject,
   trapReject,
 } from "./reject.ts";
 import type { CanisterRecord, Response } from "./state/records.ts";
@@ -40,7 +40,7 @@ export function runQuery(
   const context = readContext(engine, view, timeNs);
   const console: ConsoleLine[] = [];
   const response = isManagementCanister(content.canisterId)
-    ? managementQuery(context, content)
+    ? queryManagement(context, content.sender, content.methodName, content.argument)
     : evaluateQuery(context, content, certificate, console);
   return { ...resultOf(response), console };
 }
@@ -57,31 +57,6 @@ export function precheckCall(
   return refusal === undefined ? undefined : resultOf(refusal);
 }
 
-function managementQuery(context: ReadContext, content: IngressContent): Response {
-  if (content.methodName !== "fetch_canister_logs") {
-    const text = `Query method ${content.methodName} not found on the management canister.`;
-    return reject(ErrorCode.methodNotFound, text);
-  }
-  const argument = decodeLogsArgument(content.argument);
-  if ("kind" in argument) return argument;
-  const result = fetchCanisterLogs(context, content.sender, argument);
-  return result as Response;
-}
-
-function decodeLogsArgument(argument: Uint8Array): { canister_id: IdlPrincipal } | Reject {
-  const type = ARGUMENT_TYPES.fetch_canister_logs;
-  try {
-    return decodeCandid(type === undefined ? [] : [type], argument)[0] as {
-      canister_id: IdlPrincipal;
-    };
-  } catch (error) {
-    return reject(
-      ErrorCode.invalidManagementPayload,
-      `Error decoding candid argument: ${String(error)}`,
-    );
-  }
-}
-
 function precheck(context: ReadContext, content: IngressContent): Response | undefined {
   if (isManagementCanister(content.canisterId)) return precheckManagement(context, content);
   if (isNativeCanister(content.canisterId)) return onlyCanisters();
@@ -94,11 +69,7 @@ function precheckManagement(context: ReadContext, content: IngressContent): Reje
   if (inspected.payer === undefined) return undefined;
   const canister = context.state.canister(inspected.payer);
   if (canister === undefined) return canisterNotFound(inspected.payer);
-  const isAllowed =
-    content.methodName === "canister_status"
-      ? maySeeStatus(canister, content.sender)
-      : inspected.anyone || isController(canister, content.sender);
-  if (isAllowed) return undefined;
+  if (isAllowed(context, inspected.access, canister, content.sender)) return undefined;
   return notControllerOfIngress(canister.id, content.methodName);
 }
 

@@ -6,6 +6,7 @@ import { type CanisterRuntime, createCanisterRuntime } from "gyrotron/canister";
 import type { StateView, StateWrite } from "gyrotron/store";
 import type { BlockContext, ExecutionEngine } from "./block-context.ts";
 import type { Block, ExecutedBlock, NetworkConfig, Replica } from "./contract.ts";
+import { accountForBlock, sweepIdleCanisters } from "./cycles/accounting.ts";
 import { PriceTable } from "./cycles/prices.ts";
 import { expireStopCalls } from "./execution/call-contexts.ts";
 import { expireCalls } from "./execution/response.ts";
@@ -81,6 +82,7 @@ function executeBlock(
   expireCalls(context);
   expireStopCalls(context);
   expireJobs(context);
+  sweepIdleCanisters(context);
   context.state.pruneIngress(block.timeNs);
   block.transactions.forEach((transaction, index) => {
     if (transaction[0] === NODE_MESSAGE_TAG) inductNodeMessage(context, transaction);
@@ -88,6 +90,10 @@ function executeBlock(
   });
   queueDueTasks(context);
   const hasMessages = runMessages(context);
+  accountForBlock(
+    context,
+    block.transactions.filter((bytes) => bytes[0] !== NODE_MESSAGE_TAG).length,
+  );
   return {
     writes: context.state.writes(),
     console: context.console,
@@ -121,6 +127,7 @@ function wakeupNs(state: ReplicaState): bigint | undefined {
     state.earliest(KEY_PREFIX.callDeadline),
     state.earliest(KEY_PREFIX.jobDeadline),
     state.earliest(KEY_PREFIX.stopDeadline),
+    state.earliest(KEY_PREFIX.sweep),
     nextHeartbeatNs({ state }),
   ].filter((time) => time !== undefined);
   return times.length === 0

@@ -16,6 +16,7 @@ import {
   ingressKey,
   type IngressStatus,
   KEY_PREFIX,
+  type NetworkConfig,
   type NewReceipt,
   type QueryResult,
   type Replica,
@@ -55,13 +56,21 @@ export class ReplicaHarness {
   readonly view = new MemoryView();
   #nonce = 0;
 
-  constructor(replica: Replica = createReplica(), nodeKeys: Uint8Array[] = [new Uint8Array(44)]) {
+  constructor(
+    replica: Replica = createReplica(),
+    nodeKeys: Uint8Array[] = [new Uint8Array(44)],
+    network: Partial<NetworkConfig> = {},
+  ) {
     this.replica = replica;
     const config = {
       subnetId: Uint8Array.of(1, 2),
       rootKeyDer: new Uint8Array(133),
       nodeKeys,
       priceNodes: 13,
+      provisional: true,
+      subnetAdmins: [],
+      thresholdKeys: [],
+      ...network,
     };
     this.view.apply(replica.genesis(config, this.timeNs));
   }

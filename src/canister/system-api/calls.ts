@@ -16,6 +16,7 @@ import { join } from "./cycles.ts";
 import { ByteParts, type Execution, type PendingCall, unsigned } from "./execution.ts";
 import type { Host } from "./host.ts";
 import { RULES, type SystemCalls } from "./rules.ts";
+import { checkSenderVersion } from "./sender-version.ts";
 
 type Names =
   | "call_new"
@@ -123,6 +124,7 @@ function newCall(e: Execution, args: readonly (number | bigint)[]): PendingCall 
 function perform(e: Execution, call: PendingCall): number {
   const { prices } = e.context;
   const argument = call.argument.join();
+  checkSenderVersion(call.callee, call.method, argument, e.context.version);
   const size = BigInt(argument.length + utf8Bytes(call.method).length);
   const transmissionCharge = e.isComposite ? 0n : prices.callBase + prices.callPerByte * size;
   const responseReserved = e.isComposite ? 0n : prices.responseReservation;

@@ -20,6 +20,7 @@ import {
   canisterRangesTree,
   canisterTree,
   ingressStatusTree,
+  metricsLeaf,
   natLeaf,
   subnetTree,
 } from "./records.ts";
@@ -34,7 +35,9 @@ export type TreeChange =
       id: Uint8Array;
       info?: SubnetInfo | undefined;
       metrics?: SubnetMetrics | undefined;
-    };
+    }
+  /** Of a subnet that is in the tree. */
+  | { kind: "subnetMetrics"; id: Uint8Array; metrics: SubnetMetrics | undefined };
 
 /** One signed version of the tree, unaffected by later changes. */
 export interface CertifiedSnapshot {
@@ -110,6 +113,12 @@ function applied(root: Level, change: TreeChange): Level {
       return change.info === undefined
         ? withoutTree(root, path)
         : withTree(root, path, canisterTree(change.info));
+    }
+    case "subnetMetrics": {
+      const path = treePath("subnet", change.id, "metrics");
+      return change.metrics === undefined
+        ? withoutTree(root, path)
+        : withTree(root, path, metricsLeaf(change.metrics));
     }
     case "subnet": {
       const path = treePath("subnet", change.id);

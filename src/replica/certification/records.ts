@@ -123,8 +123,7 @@ export function subnetTree(info: SubnetInfo, metrics: SubnetMetrics | undefined)
     [utf8Bytes("canister_ranges"), createLeaf(encodeSelfDescribedCbor(info.canisterRanges))],
   ];
   if (nodes.length > 0) entries.push([utf8Bytes("node"), createLevel(nodes)]);
-  if (metrics !== undefined)
-    entries.push([utf8Bytes("metrics"), createLeaf(encodeMetrics(metrics))]);
+  if (metrics !== undefined) entries.push([utf8Bytes("metrics"), metricsLeaf(metrics)]);
   return createLevel(entries);
 }
 
@@ -138,6 +137,11 @@ export function canisterRangesTree(info: SubnetInfo): Level {
 /** ULEB128, as numbers are in the state tree. */
 export function natLeaf(value: bigint | number): Tree {
   return createLeaf(encodeUleb128(value));
+}
+
+/** Totals of a subnet, as they are in the state tree. */
+export function metricsLeaf(metrics: SubnetMetrics): Tree {
+  return createLeaf(encodeMetrics(metrics));
 }
 
 function textLeaf(text: string): Tree {

@@ -16,13 +16,17 @@ export function memoryUsage(canister: CanisterRecord): MemoryUsage {
   const code = BigInt(canister.code?.moduleBytes ?? 0);
   const globals = BigInt(canister.image.globals.length);
   const chunkStore = BigInt(canister.storedChunks) * BigInt(64 * CHUNK_BYTES);
+  const snapshots = canister.snapshotBytes;
+  const history = BigInt(canister.historyBytes);
   return {
     heap,
     stable,
     code,
     globals,
     chunkStore,
-    total: heap + stable + code + globals + chunkStore,
+    snapshots,
+    history,
+    total: heap + stable + code + globals + chunkStore + snapshots + history,
   };
 }
 
@@ -33,6 +37,8 @@ export interface MemoryUsage {
   code: bigint;
   globals: bigint;
   chunkStore: bigint;
+  snapshots: bigint;
+  history: bigint;
   total: bigint;
 }
 

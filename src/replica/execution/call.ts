@@ -1,7 +1,8 @@
 // A call (from a user or a canister) starting on a canister: checks, execution, answer.
 
-import { UPDATE_INSTRUCTIONS_MAX } from "gyrotron/base";
+import { equalBytes, UPDATE_INSTRUCTIONS_MAX } from "gyrotron/base";
 import type { ExecutionMode } from "gyrotron/canister";
+import { formatPrincipal } from "gyrotron/crypto";
 import { type BlockContext, installedModule } from "../block-context.ts";
 import { answer, setIngressStatus } from "../messaging/answer.ts";
 import {
@@ -12,6 +13,7 @@ import {
   executionReject,
   methodNotFound,
   type Reject,
+  reject,
   wasmModuleNotFound,
 } from "../reject.ts";
 import type { CallContext, CallOrigin, CanisterRecord, Message } from "../state/records.ts";
@@ -36,7 +38,9 @@ export function executeCall(
   message: CallMessage,
 ): void {
   const { origin, cycles } = originOf(message);
-  const found = findMethod(context, canister, message.method, message.kind === "request");
+  const found =
+    refuseForCycles(canister, message) ??
+    findMethod(context, canister, message.method, message.kind === "request");
   if ("kind" in found) {
     answer(context, origin, found, cycles);
     return;
@@ -100,6 +104,15 @@ export function findMethod(
     return executionReject(canister.id, ErrorCode.compositeInReplicated, text);
   }
   return methodNotFound(canister.id, "update", name);
+}
+
+/** The setting minimum_incoming_canister_call_cycles; what a canister asks of itself is exempt. */
+function refuseForCycles(canister: CanisterRecord, message: CallMessage): Reject | undefined {
+  const { minimumIncomingCycles } = canister.settings;
+  if (message.kind === "ingress" || message.cycles >= minimumIncomingCycles) return undefined;
+  if (equalBytes(message.sender, canister.id)) return undefined;
+  const text = `Canister ${formatPrincipal(canister.id)} takes calls of canisters only with at least ${minimumIncomingCycles} cycles, but ${message.cycles} cycles were attached.`;
+  return reject(ErrorCode.canisterRejected, text);
 }
 
 function originOf(message: CallMessage): { origin: CallOrigin; cycles: bigint } {

@@ -32,7 +32,17 @@ export function appendLogs(
       content: content.slice(0, contentBytesMax(canister)),
     });
   }
-  context.state.putLog(canister.id, dropOldest(log, Number(canister.settings.logMemoryLimit)));
+  context.state.putLog(canister.id, keptLog(canister, log));
+}
+
+/** The newest records of a log that the setting logMemoryLimit leaves. */
+export function keptLog(canister: CanisterRecord, log: LogRecord[]): LogRecord[] {
+  return dropOldest(log, Number(canister.settings.logMemoryLimit));
+}
+
+/** Bytes that a log takes. */
+export function logBytes(log: readonly LogRecord[]): bigint {
+  return BigInt(log.reduce((sum, { content }) => sum + content.length + RECORD_OVERHEAD_BYTES, 0));
 }
 
 /** An execution's prints, and its trap with function names, for the operator. */

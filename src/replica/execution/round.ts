@@ -12,6 +12,7 @@ import { isNativeCanister } from "../native-canisters.ts";
 import { canisterNotFound, ErrorCode, reject } from "../reject.ts";
 import type { Message } from "../state/records.ts";
 import { executeCall } from "./call.ts";
+import { isHookDue, updateLowMemoryHook } from "./low-memory.ts";
 import { executeResponse } from "./response.ts";
 import { executeTask } from "./task.ts";
 
@@ -50,6 +51,8 @@ function runMessage(context: BlockContext, id: Uint8Array, message: Message): vo
     return;
   }
   payStorage(context, canister);
+  if (message.kind !== "response" && isHookDue(canister))
+    executeTask(context, canister, { kind: "task", task: "onLowWasmMemory" });
   switch (message.kind) {
     case "ingress":
     case "request":
@@ -62,6 +65,7 @@ function runMessage(context: BlockContext, id: Uint8Array, message: Message): vo
       executeTask(context, canister, message);
       break;
   }
+  updateLowMemoryHook(context, canister);
   context.state.putCanister(canister);
 }
 

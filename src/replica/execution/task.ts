@@ -1,9 +1,10 @@
-// System tasks on block time: global timers and heartbeats. They are queued like messages so that
-// they take turns with them. A frozen canister skips them; a timer waits until its canister is started.
+// System tasks: global timers and heartbeats on block time, and the hook for low memory. They are
+// queued like messages so that they take turns with them. A frozen canister skips them; a timer waits until its canister is started.
 
 import { UPDATE_INSTRUCTIONS_MAX } from "gyrotron/base";
 import { type BlockContext, installedModule } from "../block-context.ts";
-import type { CanisterRecord, Message } from "../state/records.ts";
+import type { CanisterRecord, Message, SystemTask } from "../state/records.ts";
+import { isHookDue } from "./low-memory.ts";
 import { finishStopping, settleContext, systemCallContext } from "./call-contexts.ts";
 import {
   applyFinished,
@@ -15,6 +16,11 @@ import {
 } from "./run.ts";
 
 const HEARTBEAT_INTERVAL_NS = 1_000_000_000n;
+const ENTRIES: Readonly<Record<SystemTask, string>> = {
+  heartbeat: "canister_heartbeat",
+  globalTimer: "canister_global_timer",
+  onLowWasmMemory: "canister_on_low_wasm_memory",
+};
 
 /** Queues what is due: each timer once (it is cleared before it runs), heartbeats once a second. */
 export function queueDueTasks(context: BlockContext): void {
@@ -68,12 +74,9 @@ export function executeTask(
   if ("kind" in paid) return;
   const callContext = systemCallContext();
   const contextNumber = canister.nextContext++;
-  const isTimer = message.task === "globalTimer";
+  if (message.task === "onLowWasmMemory") canister.lowMemoryHook = "executed";
   const request = {
-    entry: {
-      kind: "export",
-      name: isTimer ? "canister_global_timer" : "canister_heartbeat",
-    } as const,
+    entry: { kind: "export", name: ENTRIES[message.task] } as const,
     mode: message.task,
     argument: NO_ARGUMENT,
     instructionLimit: UPDATE_INSTRUCTIONS_MAX,
@@ -89,12 +92,9 @@ export function executeTask(
 }
 
 /** Asked again when the task's turn comes: the code may have changed since it was queued. */
-function canRun(
-  context: BlockContext,
-  canister: CanisterRecord,
-  task: "globalTimer" | "heartbeat",
-): boolean {
+function canRun(context: BlockContext, canister: CanisterRecord, task: SystemTask): boolean {
   if (canister.status !== "running" || canister.code === undefined) return false;
+  if (task === "onLowWasmMemory") return isHookDue(canister);
   if (task === "globalTimer") return canister.code.hasGlobalTimer;
   return installedModule(context, canister).exports.has("canister_heartbeat");
 }

@@ -15,6 +15,8 @@ export interface ManagementCall {
   sender: Uint8Array;
   argument: Uint8Array;
   cycles: bigint;
+  /** The caller's version, where the argument says it; the runtime has checked it. */
+  senderVersion?: bigint | undefined;
 }
 
 /** What a method returns: an answer now, or later by someone who kept the origin. */
@@ -48,13 +50,32 @@ export function findCanister(
 
 /** A canister that must exist and be controlled by the caller. */
 export function findControlled(
-  context: BlockContext,
-  call: ManagementCall,
+  context: Pick<BlockContext, "state">,
+  call: Pick<ManagementCall, "sender">,
   id: IdlPrincipal,
 ): CanisterRecord | Reject {
   const canister = findCanister(context, id);
   if (isReject(canister) || isController(canister, call.sender)) return canister;
   return notController(canister.id, canister.settings.controllers, call.sender);
+}
+
+/** A canister that must exist, for its controllers and the subnet's administrators. */
+export function findManaged(
+  context: Pick<BlockContext, "state" | "network">,
+  call: Pick<ManagementCall, "sender">,
+  id: IdlPrincipal,
+): CanisterRecord | Reject {
+  return isSubnetAdmin(context, call.sender)
+    ? findCanister(context, id)
+    : findControlled(context, call, id);
+}
+
+/** Whether `principal` administers the subnet. */
+export function isSubnetAdmin(
+  { network }: Pick<BlockContext, "network">,
+  principal: Uint8Array,
+): boolean {
+  return network.subnetAdmins.some((admin) => equalBytes(admin, principal));
 }
 
 /** Whether `principal` is one of the controllers. */

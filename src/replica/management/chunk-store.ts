@@ -110,7 +110,7 @@ export function installChunkedCode(
     const expected = argument.wasm_module_hash.toHex();
     return storeError(`Wasm module hash ${hash.toHex()} does not match given hash ${expected}`);
   }
-  return installModule(context, call.sender, target, argument.mode, module, argument.arg);
+  return installModule(context, call, target, argument.mode, module, argument.arg);
 }
 
 /** A canister may use its own chunk store; its controllers may too. */

@@ -4,61 +4,106 @@ import { DecodeError } from "gyrotron/base";
 import { fromIdlPrincipal, type IdlPrincipal } from "gyrotron/candid";
 import { formatPrincipal } from "gyrotron/crypto";
 import type { BlockContext } from "../block-context.ts";
+import type { ReadContext } from "../composite-query.ts";
 import { answer } from "../messaging/answer.ts";
 import { recordTask } from "../messaging/external-tasks.ts";
 import { ErrorCode, type Reject, reject } from "../reject.ts";
-import type { CallOrigin, Message } from "../state/records.ts";
-import { badArgument, decodeArgument, type ManagementCall, type MethodResult } from "./call.ts";
+import type { CallOrigin, CanisterRecord, Message, Response } from "../state/records.ts";
+import {
+  badArgument,
+  decodeArgument,
+  isController,
+  isSubnetAdmin,
+  type ManagementCall,
+  type MethodResult,
+} from "./call.ts";
 import * as chunkStore from "./chunk-store.ts";
+import { canisterInfo } from "./history.ts";
 import * as install from "./install.ts";
 import type { ManagementMethod } from "./interface.ts";
 import * as lifecycle from "./lifecycle.ts";
+import * as transfer from "./snapshot-transfer.ts";
+import * as snapshots from "./snapshots.ts";
 import * as status from "./status.ts";
 import { payStorage } from "./storage.ts";
+import * as subnet from "./subnet.ts";
+import { maySee, maySeeStatus } from "./visibility.ts";
 
 /** The canister that most arguments name. */
 interface Target {
   canister_id?: IdlPrincipal;
   target_canister?: IdlPrincipal;
+  sender_canister_version?: [] | [bigint];
 }
 
+/** Which users may call a method about a canister. */
+type Access =
+  /** Its controllers. */
+  | "controllers"
+  /** Controllers and administrators of the subnet. */
+  | "managers"
+  | "status"
+  | "snapshots"
+  | "anyone"
+  /** None: only canisters. */
+  | "canisters";
+
 interface Method {
-  /** Users may call it, not only canisters. */
-  ingress: boolean;
-  /** Users other than the canister's controllers may call it. */
-  anyone?: boolean;
+  access: Access;
   run(context: BlockContext, call: ManagementCall, argument: never): MethodResult;
 }
 
+/** A method that a query may call too: it only reads. */
+type QueryMethod = (context: ReadContext, sender: Uint8Array, argument: never) => Response;
+
+const QUERY_METHODS = {
+  canister_status: status.canisterStatus,
+  canister_metrics: status.canisterMetrics,
+  fetch_canister_logs: status.fetchCanisterLogs,
+  list_canisters: subnet.listCanisters,
+} as const satisfies Partial<Record<ManagementMethod, QueryMethod>>;
+
 const METHODS: Readonly<Record<ManagementMethod, Method>> = {
-  create_canister: { ingress: false, run: lifecycle.createCanister },
+  create_canister: { access: "canisters", run: lifecycle.createCanister },
   provisional_create_canister_with_cycles: {
-    ingress: true,
-    anyone: true,
+    access: "anyone",
     run: lifecycle.provisionalCreateCanister,
   },
-  provisional_top_up_canister: { ingress: true, anyone: true, run: lifecycle.provisionalTopUp },
-  update_settings: { ingress: true, run: lifecycle.updateSettings },
-  install_code: { ingress: true, run: install.installCode },
-  install_chunked_code: { ingress: true, run: chunkStore.installChunkedCode },
-  upload_chunk: { ingress: true, run: chunkStore.uploadChunk },
-  clear_chunk_store: { ingress: true, run: chunkStore.clearChunkStore },
-  stored_chunks: { ingress: true, run: chunkStore.storedChunks },
-  uninstall_code: { ingress: true, run: install.uninstallCode },
-  start_canister: { ingress: true, run: lifecycle.startCanister },
-  stop_canister: { ingress: true, run: lifecycle.stopCanister },
-  delete_canister: { ingress: true, run: lifecycle.deleteCanister },
-  canister_status: { ingress: true, anyone: true, run: status.canisterStatus },
-  canister_metadata: { ingress: false, run: status.canisterMetadata },
-  deposit_cycles: { ingress: false, run: lifecycle.depositCycles },
-  fetch_canister_logs: {
-    ingress: false,
-    run: (context, call, argument) => status.fetchCanisterLogs(context, call.sender, argument),
-  },
+  provisional_top_up_canister: { access: "anyone", run: lifecycle.provisionalTopUp },
+  update_settings: { access: "controllers", run: lifecycle.updateSettings },
+  install_code: { access: "controllers", run: install.installCode },
+  install_chunked_code: { access: "controllers", run: chunkStore.installChunkedCode },
+  upload_chunk: { access: "controllers", run: chunkStore.uploadChunk },
+  clear_chunk_store: { access: "controllers", run: chunkStore.clearChunkStore },
+  stored_chunks: { access: "controllers", run: chunkStore.storedChunks },
+  uninstall_code: { access: "managers", run: install.uninstallCode },
+  start_canister: { access: "managers", run: lifecycle.startCanister },
+  stop_canister: { access: "managers", run: lifecycle.stopCanister },
+  delete_canister: { access: "managers", run: lifecycle.deleteCanister },
+  canister_status: { access: "status", run: reading(status.canisterStatus) },
+  canister_metrics: { access: "managers", run: reading(status.canisterMetrics) },
+  canister_info: { access: "canisters", run: canisterInfo },
+  canister_metadata: { access: "canisters", run: status.canisterMetadata },
+  deposit_cycles: { access: "canisters", run: lifecycle.depositCycles },
+  fetch_canister_logs: { access: "canisters", run: reading(status.fetchCanisterLogs) },
+  list_canisters: { access: "canisters", run: reading(subnet.listCanisters) },
+  node_metrics_history: { access: "canisters", run: subnet.nodeMetricsHistory },
+  subnet_info: { access: "canisters", run: subnet.subnetInfo },
   raw_rand: {
-    ingress: false,
+    access: "canisters",
     run: (context, call) => recordTask(context, call, { kind: "rawRand" }),
   },
+  take_canister_snapshot: { access: "controllers", run: snapshots.takeSnapshot },
+  load_canister_snapshot: { access: "controllers", run: snapshots.loadSnapshot },
+  list_canister_snapshots: { access: "snapshots", run: snapshots.listSnapshots },
+  delete_canister_snapshot: { access: "controllers", run: snapshots.deleteCanisterSnapshot },
+  read_canister_snapshot_metadata: { access: "snapshots", run: transfer.readSnapshotMetadata },
+  read_canister_snapshot_data: { access: "snapshots", run: transfer.readSnapshotData },
+  upload_canister_snapshot_metadata: {
+    access: "controllers",
+    run: transfer.uploadSnapshotMetadata,
+  },
+  upload_canister_snapshot_data: { access: "controllers", run: transfer.uploadSnapshotData },
 };
 
 /** Names of the implemented methods. */
@@ -83,19 +128,56 @@ export function executeManagement(
 export function inspectManagementIngress(
   methodName: string,
   argument: Uint8Array,
-): { payer: Uint8Array | undefined; anyone: boolean } | Reject {
+): { payer: Uint8Array | undefined; access: Access } | Reject {
   if (!isMethod(methodName)) return unknownMethod(methodName);
-  const method = METHODS[methodName];
-  if (!method.ingress) {
+  const { access } = METHODS[methodName];
+  if (access === "canisters") {
     return reject(ErrorCode.canisterRejected, `Only canisters can call ic00 method ${methodName}`);
   }
   const decoded = decodeOrReject<Target>(methodName, argument);
   if ("kind" in decoded) return decoded;
   const id = decoded.value.target_canister ?? decoded.value.canister_id;
-  return {
-    payer: id === undefined ? undefined : fromIdlPrincipal(id),
-    anyone: method.anyone ?? false,
-  };
+  return { payer: id === undefined ? undefined : fromIdlPrincipal(id), access };
+}
+
+/** Whether a user may call a method of such access about a canister. */
+export function isAllowed(
+  context: Pick<ReadContext, "network">,
+  access: Access,
+  canister: CanisterRecord,
+  sender: Uint8Array,
+): boolean {
+  switch (access) {
+    case "anyone":
+      return true;
+    case "canisters":
+      return false;
+    case "controllers":
+      return isController(canister, sender);
+    case "managers":
+      return isController(canister, sender) || isSubnetAdmin(context, sender);
+    case "status":
+      return maySeeStatus(canister, sender) || isSubnetAdmin(context, sender);
+    case "snapshots":
+      return maySee(canister, canister.settings.snapshotVisibility, sender);
+  }
+}
+
+/** Answers a query to the management canister, from a user or a composite query. */
+export function queryManagement(
+  context: ReadContext,
+  sender: Uint8Array,
+  methodName: string,
+  argument: Uint8Array,
+): Response {
+  if (!Object.hasOwn(QUERY_METHODS, methodName)) {
+    const text = `Query method ${methodName} not found on the management canister.`;
+    return reject(ErrorCode.methodNotFound, text);
+  }
+  const name = methodName as keyof typeof QUERY_METHODS;
+  const decoded = decodeOrReject<never>(name, argument);
+  if ("kind" in decoded) return decoded;
+  return (QUERY_METHODS[name] as QueryMethod)(context, sender, decoded.value);
 }
 
 /** The reject of a user who does not control the canister. */
@@ -108,7 +190,13 @@ function runMethod(context: BlockContext, call: ManagementCall): MethodResult {
   const decoded = decodeOrReject<never>(call.method, call.argument);
   if ("kind" in decoded) return decoded;
   payUntilNow(context, decoded.value);
+  call.senderVersion = (decoded.value as Target | undefined)?.sender_canister_version?.[0];
   return METHODS[call.method].run(context, call, decoded.value);
+}
+
+/** The replicated form of a method that only reads. */
+function reading(method: QueryMethod): Method["run"] {
+  return (context, call, argument) => method(context, call.sender, argument);
 }
 
 /** Sizes, allocations and balances change from here on: what was due before is paid as it was. */

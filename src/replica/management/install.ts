@@ -16,6 +16,8 @@ import {
   runCode,
   setCertifiedData,
 } from "../execution/run.ts";
+import { keptLog } from "../execution/logs.ts";
+import { updateLowMemoryHook } from "../execution/low-memory.ts";
 import {
   canisterReject,
   ErrorCode,
@@ -28,7 +30,14 @@ import {
 } from "../reject.ts";
 import type { CanisterRecord } from "../state/records.ts";
 import { DIDL_EMPTY } from "./candid-constants.ts";
-import { findControlled, isReject, type ManagementCall, type MethodResult } from "./call.ts";
+import {
+  findControlled,
+  findManaged,
+  isReject,
+  type ManagementCall,
+  type MethodResult,
+} from "./call.ts";
+import { recordChange } from "./history.ts";
 
 /** Instructions charged for each Wasm instruction that is compiled. */
 const COMPILE_INSTRUCTIONS = 6_000n;
@@ -58,20 +67,13 @@ export function installCode(
 ): MethodResult {
   const canister = findControlled(context, call, argument.canister_id);
   if (isReject(canister)) return canister;
-  return installModule(
-    context,
-    call.sender,
-    canister,
-    argument.mode,
-    argument.wasm_module,
-    argument.arg,
-  );
+  return installModule(context, call, canister, argument.mode, argument.wasm_module, argument.arg);
 }
 
 /** Installs uploaded module bytes on a canister whose controller asked for it. */
 export function installModule(
   context: BlockContext,
-  sender: Uint8Array,
+  call: ManagementCall,
   canister: CanisterRecord,
   mode: GivenMode,
   uploaded: Uint8Array,
@@ -88,7 +90,7 @@ export function installModule(
   if (missing > 0n) return outOfCycles(canister.id, missing);
   charge(canister, "instructions", prepaid);
 
-  const installation = new Installation(context, sender, canister, module, argument);
+  const installation = new Installation(context, call.sender, canister, module, argument);
   const failure = installation.run(mode);
   const price = context.prices.execution(
     installation.instructionsUsed,
@@ -96,7 +98,15 @@ export function installModule(
   );
   refundCharge(canister, "instructions", price < prepaid ? prepaid - price : 0n);
   context.instructionsUsed += installation.instructionsUsed;
-  if (failure === undefined) recordCode(context, canister, module, uploaded);
+  if (failure === undefined) {
+    recordCode(context, canister, module, uploaded);
+    recordChange(context, canister, call, {
+      kind: "codeDeployment",
+      mode: "upgrade" in mode ? "upgrade" : "install" in mode ? "install" : "reinstall",
+      moduleHash: module.hash,
+    });
+    updateLowMemoryHook(context, canister);
+  }
   context.state.putCanister(canister);
   return failure ?? { kind: "reply", bytes: DIDL_EMPTY };
 }
@@ -112,9 +122,11 @@ export function uninstallCode(
   call: ManagementCall,
   argument: { canister_id: IdlPrincipal },
 ): MethodResult {
-  const canister = findControlled(context, call, argument.canister_id);
+  const canister = findManaged(context, call, argument.canister_id);
   if (isReject(canister)) return canister;
+  const hadCode = canister.code !== undefined;
   dropCode(context, canister);
+  if (hadCode) recordChange(context, canister, call, { kind: "codeUninstall" });
   context.state.putCanister(canister);
   return { kind: "reply", bytes: DIDL_EMPTY };
 }
@@ -138,6 +150,7 @@ export function dropCode(context: BlockContext, canister: CanisterRecord): void 
   canister.code = undefined;
   canister.image = { heapPages: 0, heapPagesPhysical: 0, stablePages: 0, globals: NO_ARGUMENT };
   canister.installedNs = undefined;
+  canister.lowMemoryHook = "notSatisfied";
   canister.storedChunks = 0;
   canister.version++;
   const { controllers, createdNs } = present(context.state.publicInfo(canister.id));
@@ -181,13 +194,17 @@ class Installation {
     const isUpgrade = "upgrade" in mode;
     const options = isUpgrade ? mode.upgrade[0] : undefined;
     const keepsHeap = options !== undefined && "keep" in (options.wasm_memory_persistence[0] ?? {});
-    const generation = keepsHeap ? canister.generation : this.#nextGeneration();
+    const generation = keepsHeap ? canister.generation : this.#context.state.takeGeneration();
     const { runtime } = this.#context.engine;
     const session = isUpgrade
       ? runtime.open(imageSource(this.#context, canister))
       : runtime.create(canister.id, generation);
 
-    if (!isUpgrade) setCertifiedData(this.#context, canister.id, undefined);
+    const log = this.#context.state.log(canister.id);
+    if (!isUpgrade) {
+      setCertifiedData(this.#context, canister.id, undefined);
+      this.#context.state.putLog(canister.id, []);
+    }
     const failure = this.#steps(
       session,
       isUpgrade,
@@ -199,6 +216,10 @@ class Installation {
       canister.cycles = before.cycles;
       canister.consumed = consumed;
       this.#context.state.setGlobalTimer(canister, before.timer);
+      if (!isUpgrade) {
+        const added = this.#context.state.log(canister.id);
+        this.#context.state.putLog(canister.id, keptLog(canister, [...log, ...added]));
+      }
       setCertifiedData(this.#context, canister.id, before.certifiedData);
       return failure;
     }
@@ -270,13 +291,6 @@ class Installation {
     if (result.kind === "trapped") return trapReject(this.#canister.id, result.trap);
     applyChanges(this.#context, this.#canister, request, result);
     return undefined;
-  }
-
-  #nextGeneration(): bigint {
-    const system = this.#context.state.system();
-    const generation = ++system.nextGeneration;
-    this.#context.state.putSystem(system);
-    return generation;
   }
 
   #certifiedData(): Uint8Array | undefined {
@@ -351,6 +365,18 @@ function recordCode(
   module: PreparedModule,
   uploaded: Uint8Array,
 ): void {
+  canister.installedNs = context.timeNs;
+  canister.version++;
+  adoptModule(context, canister, module, uploaded);
+}
+
+/** Makes a module the canister's code, as far as records show it. The caller saves the record. */
+export function adoptModule(
+  context: BlockContext,
+  canister: CanisterRecord,
+  module: PreparedModule,
+  uploaded: Uint8Array,
+): void {
   const previous = canister.code?.moduleHash;
   context.state.retainModule(module.hash, uploaded);
   if (previous !== undefined) context.state.releaseModule(previous);
@@ -365,14 +391,12 @@ function recordCode(
     hasGlobalTimer: module.exports.has("canister_global_timer"),
     hasLowMemoryHook: module.exports.has("canister_on_low_wasm_memory"),
   };
-  canister.installedNs = context.timeNs;
-  canister.version++;
   context.state.setHeartbeat(canister.id, module.exports.has("canister_heartbeat"));
   const info = present(context.state.publicInfo(canister.id));
   context.state.putPublicInfo(canister.id, {
     ...info,
     moduleHash: module.hash,
-    installedNs: context.timeNs,
+    installedNs: canister.installedNs,
     metadata: [...module.customSections],
   });
 }

@@ -1,6 +1,8 @@
 // Candid types of the management canister (ic-interface, ic.did 0.66). Owns types only.
 
 import { IDL } from "gyrotron/candid";
+import { INFORMATION_ARGUMENTS, INFORMATION_RESULTS } from "./interface-information.ts";
+import { SNAPSHOT_ARGUMENTS, SNAPSHOT_RESULTS } from "./interface-snapshots.ts";
 
 const { Nat, Nat64, Text, Bool, Principal } = IDL;
 const blob: IDL.Type = IDL.Vec(IDL.Nat8);
@@ -73,10 +75,10 @@ export type ManagementMethod =
   | "stop_canister"
   | "delete_canister"
   | "canister_status"
-  | "canister_metadata"
   | "deposit_cycles"
-  | "fetch_canister_logs"
-  | "raw_rand";
+  | "raw_rand"
+  | keyof typeof INFORMATION_ARGUMENTS
+  | keyof typeof SNAPSHOT_ARGUMENTS;
 
 /** Argument types by method; undefined: no argument. */
 export const ARGUMENT_TYPES: Readonly<Record<ManagementMethod, IDL.Type | undefined>> = {
@@ -113,10 +115,10 @@ export const ARGUMENT_TYPES: Readonly<Record<ManagementMethod, IDL.Type | undefi
   stop_canister: onlyCanisterId,
   delete_canister: onlyCanisterId,
   canister_status: onlyCanisterId,
-  canister_metadata: record({ canister_id: Principal, name: Text }),
   deposit_cycles: onlyCanisterId,
-  fetch_canister_logs: onlyCanisterId,
   raw_rand: undefined,
+  ...INFORMATION_ARGUMENTS,
+  ...SNAPSHOT_ARGUMENTS,
 };
 
 /** Result types of the methods that return something. */
@@ -125,10 +127,8 @@ export const RESULT_TYPES: Readonly<Record<ResultName, IDL.Type>> = {
   rawRand: blob,
   uploadedChunk: record({ hash: blob }),
   storedChunks: vec(record({ hash: blob })),
-  metadata: record({ value: blob }),
-  logs: record({
-    canister_log_records: vec(record({ idx: Nat64, timestamp_nanos: Nat64, content: blob })),
-  }),
+  ...INFORMATION_RESULTS,
+  ...SNAPSHOT_RESULTS,
   status: record({
     status: variant({ running: IDL.Null, stopping: IDL.Null, stopped: IDL.Null }),
     ready_for_migration: Bool,
@@ -160,4 +160,10 @@ export const RESULT_TYPES: Readonly<Record<ResultName, IDL.Type>> = {
 };
 
 type ResultName =
-  "canisterId" | "rawRand" | "uploadedChunk" | "storedChunks" | "metadata" | "logs" | "status";
+  | "canisterId"
+  | "rawRand"
+  | "uploadedChunk"
+  | "storedChunks"
+  | "status"
+  | keyof typeof INFORMATION_RESULTS
+  | keyof typeof SNAPSHOT_RESULTS;

@@ -11,6 +11,7 @@ import {
 import type { BlockContext } from "../block-context.ts";
 import { charge, deposit } from "../cycles/balance.ts";
 import { cancelStopWaiters, finishStopping } from "../execution/call-contexts.ts";
+import { updateLowMemoryHook } from "../execution/low-memory.ts";
 import { isNativeCanister } from "../native-canisters.ts";
 import { ErrorCode, type Reject, reject } from "../reject.ts";
 import type { CanisterRecord } from "../state/records.ts";
@@ -18,12 +19,15 @@ import { DIDL_EMPTY } from "./candid-constants.ts";
 import {
   findCanister,
   findControlled,
+  findManaged,
   isReject,
   type ManagementCall,
   type MethodResult,
   replyWith,
 } from "./call.ts";
+import { creationOf, recordChange } from "./history.ts";
 import { changeSettings, defaultSettings, type GivenSettings } from "./settings.ts";
+import { deleteAllSnapshots } from "./snapshots.ts";
 
 const DONE: MethodResult = { kind: "reply", bytes: DIDL_EMPTY };
 const STOP_TIMEOUT_NS = 300_000_000_000n;
@@ -51,6 +55,7 @@ export function createCanister(
   const canister = addCanister(context, nextCanisterId(context), settings, call.cycles);
   call.cycles = 0n;
   charge(canister, "creation", fee);
+  recordChange(context, canister, call, creationOf(canister));
   context.state.putCanister(canister);
   return replyWith("canisterId", { canister_id: toIdlPrincipal(canister.id) });
 }
@@ -65,6 +70,8 @@ export function provisionalCreateCanister(
     specified_id: [] | [IdlPrincipal];
   },
 ): MethodResult {
+  if (!context.network.provisional)
+    return notProvisional("provisional_create_canister_with_cycles");
   const settings = changeSettings(defaultSettings(call.sender), argument.settings[0]);
   if ("kind" in settings) return settings;
   const amount = argument.amount[0] ?? PROVISIONAL_CYCLES;
@@ -72,6 +79,8 @@ export function provisionalCreateCanister(
   const id = chooseCanisterId(context, argument.specified_id[0]);
   if ("kind" in id) return id;
   const canister = addCanister(context, id.bytes, settings, amount);
+  recordChange(context, canister, call, creationOf(canister));
+  context.state.putCanister(canister);
   return replyWith("canisterId", { canister_id: toIdlPrincipal(canister.id) });
 }
 
@@ -81,6 +90,7 @@ export function provisionalTopUp(
   _call: ManagementCall,
   argument: { canister_id: IdlPrincipal; amount: bigint },
 ): MethodResult {
+  if (!context.network.provisional) return notProvisional("provisional_top_up_canister");
   const canister = findCanister(context, argument.canister_id);
   if (isReject(canister)) return canister;
   if (argument.amount > PROVISIONAL_CYCLES_MAX) return tooManyCycles(argument.amount);
@@ -114,6 +124,11 @@ export function updateSettings(
   if ("kind" in settings) return settings;
   canister.settings = settings;
   canister.version++;
+  if (argument.settings.controllers.length > 0) {
+    const { controllers } = settings;
+    recordChange(context, canister, call, { kind: "controllersChange", controllers });
+  }
+  updateLowMemoryHook(context, canister);
   context.state.putCanister(canister);
   const info = present(context.state.publicInfo(canister.id), "a canister has public information");
   context.state.putPublicInfo(canister.id, { ...info, controllers: settings.controllers });
@@ -125,7 +140,7 @@ export function startCanister(
   call: ManagementCall,
   argument: { canister_id: IdlPrincipal },
 ): MethodResult {
-  const canister = findControlled(context, call, argument.canister_id);
+  const canister = findManaged(context, call, argument.canister_id);
   if (isReject(canister)) return canister;
   if (canister.status !== "running") {
     cancelStopWaiters(context, canister);
@@ -143,7 +158,7 @@ export function stopCanister(
   call: ManagementCall,
   argument: { canister_id: IdlPrincipal },
 ): MethodResult {
-  const canister = findControlled(context, call, argument.canister_id);
+  const canister = findManaged(context, call, argument.canister_id);
   if (isReject(canister)) return canister;
   if (canister.status === "stopped") return DONE;
   if (canister.status === "running") canister.version++;
@@ -162,7 +177,7 @@ export function deleteCanister(
   call: ManagementCall,
   argument: { canister_id: IdlPrincipal },
 ): MethodResult {
-  const canister = findControlled(context, call, argument.canister_id);
+  const canister = findManaged(context, call, argument.canister_id);
   if (isReject(canister)) return canister;
   const name = formatPrincipal(canister.id);
   if (equalBytes(canister.id, call.sender)) {
@@ -181,6 +196,8 @@ export function deleteCanister(
   context.state.setHeartbeat(canister.id, false);
   context.state.deleteMemories(canister.id);
   context.state.clearStoredChunks(canister.id);
+  deleteAllSnapshots(context, canister);
+  context.state.setSweep(canister, 0n);
   if (canister.code !== undefined) context.state.releaseModule(canister.code.moduleHash);
   context.state.deleteCanister(canister.id);
   if ((canisterIdToU64(canister.id) ?? 0n) < FIRST_USER_CANISTER)
@@ -224,12 +241,17 @@ export function addCanister(
       uninstall: 0n,
       creation: 0n,
       httpOutcalls: 0n,
+      signatures: 0n,
       gpu: 0n,
       burned: 0n,
     },
     storedChunks: 0,
     nextLogIndex: 0n,
     pendingJobs: 0,
+    nextSnapshot: 0n,
+    snapshotBytes: 0n,
+    historyBytes: 0,
+    sweepNs: 0n,
   };
   context.state.putCanister(canister);
   context.state.putPublicInfo(id, {
@@ -260,6 +282,11 @@ function chooseCanisterId(
     ErrorCode.canisterIdAlreadyExists,
     `Canister ${specified.toText()} is already installed.`,
   );
+}
+
+function notProvisional(method: string): Reject {
+  const text = `Management canister has no method '${method}' on this network: cycles cannot be made from nothing.`;
+  return reject(ErrorCode.methodNotFound, text);
 }
 
 function tooManyCycles(amount: bigint): Reject {

@@ -1,33 +1,38 @@
-// What the management canister tells about a canister: status, logs, metadata.
+// What the management canister tells about a canister: status, metrics, logs, metadata. Whatever can
+// be asked by a query only reads.
 
-import { equalBytes } from "gyrotron/base";
 import { fromIdlPrincipal, type IdlPrincipal } from "gyrotron/candid";
 import { formatPrincipal } from "gyrotron/crypto";
 import type { BlockContext } from "../block-context.ts";
+import type { ReadContext } from "../composite-query.ts";
 import { idleBurnPerDay, memoryUsage } from "../cycles/balance.ts";
+import { logBytes } from "../execution/logs.ts";
 import { ErrorCode, type Reject, reject } from "../reject.ts";
-import type { CanisterRecord, Visibility } from "../state/records.ts";
+import type { LogRecord, Response } from "../state/records.ts";
 import {
   findCanister,
   findControlled,
+  findManaged,
   isController,
   isReject,
+  isSubnetAdmin,
   type ManagementCall,
   type MethodResult,
   replyWith,
 } from "./call.ts";
 import { showSettings } from "./settings.ts";
+import { maySee, maySeeStatus } from "./visibility.ts";
 
 /** canister_status: for controllers, the canister itself and whom the setting lets see it. */
 export function canisterStatus(
-  context: BlockContext,
-  call: ManagementCall,
+  context: ReadContext,
+  sender: Uint8Array,
   argument: { canister_id: IdlPrincipal },
-): MethodResult {
+): Response {
   const canister = findCanister(context, argument.canister_id);
   if (isReject(canister)) return canister;
-  if (!maySeeStatus(canister, call.sender)) {
-    const refused = findControlled(context, call, argument.canister_id);
+  if (!maySeeStatus(canister, sender) && !isSubnetAdmin(context, sender)) {
+    const refused = findControlled(context, { sender }, argument.canister_id);
     if (isReject(refused)) return refused;
   }
   const usage = memoryUsage(canister);
@@ -44,10 +49,10 @@ export function canisterStatus(
       global_memory_size: usage.globals,
       wasm_binary_size: usage.code,
       custom_sections_size: BigInt(canister.code?.customSectionsBytes ?? 0),
-      canister_history_size: 0n,
+      canister_history_size: usage.history,
       wasm_chunk_store_size: usage.chunkStore,
-      snapshots_size: 0n,
-      log_memory_store_size: logBytes(context, canister),
+      snapshots_size: usage.snapshots,
+      log_memory_store_size: logBytes(context.state.log(canister.id)),
     },
     cycles: canister.cycles,
     reserved_cycles: canister.reservedCycles,
@@ -57,6 +62,30 @@ export function canisterStatus(
       num_instructions_total: 0n,
       request_payload_bytes_total: 0n,
       response_payload_bytes_total: 0n,
+    },
+  });
+}
+
+/** canister_metrics: what a canister has paid, by use; for controllers and the subnet's administrators. */
+export function canisterMetrics(
+  context: ReadContext,
+  sender: Uint8Array,
+  argument: { canister_id: IdlPrincipal },
+): Response {
+  const canister = findManaged(context, { sender }, argument.canister_id);
+  if (isReject(canister)) return canister;
+  const { consumed } = canister;
+  return replyWith("canisterMetrics", {
+    cycles_consumed: {
+      memory: consumed.memory,
+      compute_allocation: consumed.computeAllocation,
+      ingress_induction: consumed.ingressInduction,
+      instructions: consumed.instructions,
+      request_and_response_transmission: consumed.transmission,
+      uninstall: consumed.uninstall,
+      canister_creation: consumed.creation,
+      http_outcalls: consumed.httpOutcalls,
+      burned_cycles: consumed.burned,
     },
   });
 }
@@ -80,12 +109,17 @@ export function canisterMetadata(
   return replyWith("metadata", { value: section.content });
 }
 
+/** Which records of a log are wanted; an end is exclusive. */
+type LogFilter =
+  | { by_idx: { start: bigint; end: bigint } }
+  | { by_timestamp_nanos: { start: bigint; end: bigint } };
+
 /** fetch_canister_logs: a query; the setting log_visibility decides who may. */
 export function fetchCanisterLogs(
   context: Pick<BlockContext, "state">,
   sender: Uint8Array,
-  argument: { canister_id: IdlPrincipal },
-): MethodResult {
+  argument: { canister_id: IdlPrincipal; filter: [] | [LogFilter] },
+): Response {
   const canister = findCanister(context, argument.canister_id);
   if (isReject(canister)) return canister;
   if (!maySee(canister, canister.settings.logVisibility, sender)) {
@@ -94,36 +128,19 @@ export function fetchCanisterLogs(
       `Caller ${formatPrincipal(sender)} is not allowed to query ic00 method fetch_canister_logs`,
     );
   }
+  const [filter] = argument.filter;
   const records = context.state.log(fromIdlPrincipal(argument.canister_id));
   return replyWith("logs", {
-    canister_log_records: records.map(({ index, timeNs, content }) => ({
-      idx: index,
-      timestamp_nanos: timeNs,
-      content,
-    })),
+    canister_log_records: records
+      .filter((record) => filter === undefined || isWanted(record, filter))
+      .map(({ index, timeNs, content }) => ({ idx: index, timestamp_nanos: timeNs, content })),
   });
 }
 
-/** Whether the status of a canister may be shown to somebody. */
-export function maySeeStatus(canister: CanisterRecord, principal: Uint8Array): boolean {
-  return (
-    equalBytes(canister.id, principal) ||
-    maySee(canister, canister.settings.statusVisibility, principal)
-  );
-}
-
-function maySee(canister: CanisterRecord, visibility: Visibility, principal: Uint8Array): boolean {
-  if (visibility.kind === "public" || isController(canister, principal)) return true;
-  return (
-    visibility.kind === "allowedViewers" &&
-    visibility.viewers.some((viewer) => equalBytes(viewer, principal))
-  );
-}
-
-function logBytes(context: Pick<BlockContext, "state">, canister: CanisterRecord): bigint {
-  return BigInt(
-    context.state.log(canister.id).reduce((sum, entry) => sum + entry.content.length, 0),
-  );
+function isWanted({ index, timeNs }: LogRecord, filter: LogFilter): boolean {
+  const [value, { start, end }] =
+    "by_idx" in filter ? [index, filter.by_idx] : [timeNs, filter.by_timestamp_nanos];
+  return start <= value && value < end;
 }
 
 function notAuthorized(): Reject {

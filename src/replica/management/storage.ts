@@ -2,12 +2,23 @@
 // changes what it pays for, or shows its balance.
 
 import type { BlockContext } from "../block-context.ts";
-import { chargeUntil } from "../cycles/balance.ts";
+import { chargeUntil, memoryUsage } from "../cycles/balance.ts";
 import type { CanisterRecord } from "../state/records.ts";
+import { dropHistory } from "./history.ts";
 import { dropCode } from "./install.ts";
+import { deleteAllSnapshots } from "./snapshots.ts";
 
-/** Pays what is due; a canister that cannot is uninstalled. The caller saves the record. */
+/** Pays what is due; a canister that cannot loses what costs something. The caller saves the record. */
 export function payStorage(context: BlockContext, canister: CanisterRecord): void {
   if (chargeUntil(canister, context.timeNs, context.prices)) return;
-  if (canister.code !== undefined) dropCode(context, canister);
+  const { settings } = canister;
+  const isEmpty =
+    settings.computeAllocation === 0 &&
+    settings.memoryAllocation === 0n &&
+    memoryUsage(canister).total === 0n;
+  if (isEmpty) return;
+  if (canister.code !== undefined || canister.storedChunks > 0) dropCode(context, canister);
+  deleteAllSnapshots(context, canister);
+  dropHistory(context, canister);
+  canister.settings = { ...settings, computeAllocation: 0, memoryAllocation: 0n };
 }

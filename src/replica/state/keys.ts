@@ -39,6 +39,13 @@ export const KEY_PREFIX: Readonly<Record<KeyType, Uint8Array>> = {
   receipts: type("z"),
   retired: type("r"),
   stopDeadline: type("a"),
+  history: type("H"),
+  snapshot: type("S"),
+  snapshotContent: type("C"),
+  sweep: type("W"),
+  subnetMetrics: type("M"),
+  outsideTask: type("T"),
+  outsideDeadline: type("D"),
 };
 
 /** The types of keys, by what they hold. */
@@ -66,7 +73,14 @@ export type KeyType =
   | "model"
   | "receipts"
   | "retired"
-  | "stopDeadline";
+  | "stopDeadline"
+  | "history"
+  | "snapshot"
+  | "snapshotContent"
+  | "sweep"
+  | "subnetMetrics"
+  | "outsideTask"
+  | "outsideDeadline";
 
 const ofCanister = (prefix: Uint8Array, id: Uint8Array): Uint8Array =>
   concatBytes(prefix, sized(id));
@@ -123,6 +137,47 @@ export const storedChunkKey = (id: Uint8Array, hash: Uint8Array): Uint8Array =>
   concatBytes(ofCanister(KEY_PREFIX.storedChunk, id), hash);
 export const storedChunkPrefix = (id: Uint8Array): Uint8Array =>
   ofCanister(KEY_PREFIX.storedChunk, id);
+
+/** The last changes of a canister's code and controllers. */
+export const historyKey = (id: Uint8Array): Uint8Array => ofCanister(KEY_PREFIX.history, id);
+export const snapshotPrefix = (id: Uint8Array): Uint8Array => ofCanister(KEY_PREFIX.snapshot, id);
+export const snapshotKey = (id: Uint8Array, number: bigint): Uint8Array =>
+  numbered(KEY_PREFIX.snapshot, id, number);
+/** Where a snapshot keeps each kind of bytes. */
+export const SNAPSHOT_REGION = { heap: 0, stable: 1, module: 2, storedChunk: 3 } as const;
+/** A kind of bytes that a snapshot keeps. */
+export type SnapshotRegion = keyof typeof SNAPSHOT_REGION;
+export const snapshotContentPrefix = (id: Uint8Array, number: bigint): Uint8Array =>
+  numbered(KEY_PREFIX.snapshotContent, id, number);
+export const snapshotRegionPrefix = (
+  id: Uint8Array,
+  number: bigint,
+  region: SnapshotRegion,
+): Uint8Array =>
+  concatBytes(snapshotContentPrefix(id, number), Uint8Array.of(SNAPSHOT_REGION[region]));
+export const snapshotChunkKey = (
+  id: Uint8Array,
+  number: bigint,
+  region: Exclude<SnapshotRegion, "storedChunk">,
+  index: number,
+): Uint8Array => concatBytes(snapshotRegionPrefix(id, number, region), u32BigEndian(index));
+/** A chunk of the chunk store in a snapshot, by its SHA-256. */
+export const snapshotStoredChunkKey = (
+  id: Uint8Array,
+  number: bigint,
+  hash: Uint8Array,
+): Uint8Array => concatBytes(snapshotRegionPrefix(id, number, "storedChunk"), hash);
+/** When a canister that does nothing may have run out of cycles. */
+export const sweepKey = (timeNs: bigint, id: Uint8Array): Uint8Array =>
+  timed(KEY_PREFIX.sweep, timeNs, sized(id));
+/** Totals of the subnet; the key names it, since the certified tree does. */
+export const subnetMetricsKey = (subnetId: Uint8Array): Uint8Array =>
+  ofCanister(KEY_PREFIX.subnetMetrics, subnetId);
+/** Work that nodes do outside of the state machine and that is not settled. */
+export const outsideTaskKey = (number: bigint): Uint8Array =>
+  concatBytes(KEY_PREFIX.outsideTask, u64BigEndian(number));
+export const outsideDeadlineKey = (timeNs: bigint, number: bigint): Uint8Array =>
+  timed(KEY_PREFIX.outsideDeadline, timeNs, u64BigEndian(number));
 
 /** A GPU job that is not settled. */
 export const jobKey = (number: bigint): Uint8Array =>

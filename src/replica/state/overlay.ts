@@ -89,6 +89,18 @@ export class StateOverlay {
     return first;
   }
 
+  /** What the block has changed below a prefix: the bytes before and the value now, in ascending order. */
+  changes<T>(prefix: Uint8Array): { before: Uint8Array | undefined; value: T | undefined }[] {
+    const prefixName = formatHex(prefix);
+    return [...this.#ofType(prefix)]
+      .filter(([name, { changed }]) => changed && name.startsWith(prefixName))
+      .sort(([left], [right]) => (left < right ? -1 : 1))
+      .map(([, { key, value }]) => ({
+        before: this.#view.get(key),
+        value: value as T | undefined,
+      }));
+  }
+
   /** The block's changes, in ascending order of keys; what did not change in the end is left out. */
   writes(): StateWrite[] {
     const writes: StateWrite[] = [];

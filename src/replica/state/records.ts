@@ -4,17 +4,37 @@
 import { type Codec, codec } from "gyrotron/base";
 import type { ImageState } from "gyrotron/canister";
 import { type IngressStatus, ingressStatusCodec } from "../certification/index.ts";
-import type { NetworkConfig } from "../contract.ts";
+import type { NetworkConfig, ThresholdKey } from "../contract.ts";
 
 const { bool, bytes, fixedBytes, list, oneOf, option, record, text, u32, u64, u8, u128, variant } =
   codec;
 
+const thresholdKeyCodec: Codec<ThresholdKey> = record<{
+  [K in keyof ThresholdKey]: ThresholdKey[K];
+}>({
+  scheme: oneOf("ecdsa", "bip340", "ed25519", "vetkd"),
+  name: text,
+  publicKey: bytes,
+});
+
+/** Also how the genesis record has it. */
 export const networkCodec: Codec<NetworkConfig> = record<{
   subnetId: Uint8Array;
   rootKeyDer: Uint8Array;
   nodeKeys: Uint8Array[];
   priceNodes: number;
-}>({ subnetId: bytes, rootKeyDer: bytes, nodeKeys: list(bytes, 4), priceNodes: u32 });
+  provisional: boolean;
+  subnetAdmins: Uint8Array[];
+  thresholdKeys: ThresholdKey[];
+}>({
+  subnetId: bytes,
+  rootKeyDer: bytes,
+  nodeKeys: list(bytes, 4),
+  priceNodes: u32,
+  provisional: bool,
+  subnetAdmins: list(bytes, 4),
+  thresholdKeys: list(thresholdKeyCodec, 9),
+});
 
 /** Counters and the run queue. Holds no time and no height: idle blocks must not change the state root. */
 export interface SystemRecord {
@@ -138,7 +158,7 @@ const codeCodec: Codec<InstalledCode> = record<{ [K in keyof InstalledCode]: Ins
   hasLowMemoryHook: bool,
 });
 
-const imageCodec: Codec<ImageState> = record<{
+export const imageCodec: Codec<ImageState> = record<{
   heapPages: number;
   heapPagesPhysical: number;
   stablePages: number;
@@ -174,6 +194,13 @@ export interface CanisterRecord {
   nextLogIndex: bigint;
   /** GPU jobs that are not settled. */
   pendingJobs: number;
+  nextSnapshot: bigint;
+  /** Bytes that all snapshots of the canister count. */
+  snapshotBytes: bigint;
+  /** Encoded size of the history. */
+  historyBytes: number;
+  /** When the sweep looks whether the canister has run out of cycles; 0: never. */
+  sweepNs: bigint;
 }
 
 /** Cycles a canister has paid, by use case. */
@@ -186,6 +213,7 @@ export interface ConsumedCycles {
   uninstall: bigint;
   creation: bigint;
   httpOutcalls: bigint;
+  signatures: bigint;
   gpu: bigint;
   burned: bigint;
 }
@@ -201,6 +229,7 @@ const consumedCodec: Codec<ConsumedCycles> = record<{
   uninstall: u128,
   creation: u128,
   httpOutcalls: u128,
+  signatures: u128,
   gpu: u128,
   burned: u128,
 });
@@ -240,6 +269,10 @@ export const canisterCodec: Codec<CanisterRecord> = record<{
   storedChunks: u32,
   nextLogIndex: u64,
   pendingJobs: u32,
+  nextSnapshot: u64,
+  snapshotBytes: u64,
+  historyBytes: u32,
+  sweepNs: u64,
 });
 
 /** One answered-or-not call that a canister is working on. */
@@ -357,7 +390,10 @@ export type Message =
   | ({ kind: "ingress" } & IngressMessage)
   | ({ kind: "request" } & RequestMessage)
   | { kind: "response"; callback: bigint; response: Response; refund: bigint }
-  | { kind: "task"; task: "heartbeat" | "globalTimer" };
+  | { kind: "task"; task: SystemTask };
+
+/** What the system starts by itself. */
+export type SystemTask = "heartbeat" | "globalTimer" | "onLowWasmMemory";
 
 export const messageCodec: Codec<Message> = variant<Message>({
   ingress: record<{ [K in keyof IngressMessage]: IngressMessage[K] }>({
@@ -383,7 +419,9 @@ export const messageCodec: Codec<Message> = variant<Message>({
     response: responseCodec,
     refund: u128,
   }),
-  task: record<{ task: "heartbeat" | "globalTimer" }>({ task: oneOf("heartbeat", "globalTimer") }),
+  task: record<{ task: SystemTask }>({
+    task: oneOf("heartbeat", "globalTimer", "onLowWasmMemory"),
+  }),
 });
 
 /** Where a canister's inbox begins and ends; absent when empty. */

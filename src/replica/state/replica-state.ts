@@ -49,6 +49,14 @@ export class ReplicaState {
     this.overlay.put(records.systemCodec, keys.systemKey, system);
   }
 
+  /** A generation that no image has had. */
+  takeGeneration(): bigint {
+    const system = this.system();
+    const generation = ++system.nextGeneration;
+    this.putSystem(system);
+    return generation;
+  }
+
   /** Whether a canister is among those whose heartbeat runs. */
   setHeartbeat(id: Uint8Array, enabled: boolean): void {
     const system = this.system();
@@ -72,6 +80,7 @@ export class ReplicaState {
     this.overlay.delete(keys.publicInfoKey(id));
     this.overlay.delete(keys.logKey(id));
     this.overlay.delete(keys.inboxKey(id));
+    this.overlay.delete(keys.historyKey(id));
   }
 
   /** Remembers an id that may not be given again: late answers to the old canister still carry it. */
@@ -107,6 +116,20 @@ export class ReplicaState {
   /** Takes a due timer out of the order of time; its canister keeps it until it runs again. */
   parkGlobalTimer(canister: records.CanisterRecord): void {
     this.overlay.delete(keys.timerKey(canister.globalTimerNs, canister.id));
+  }
+
+  /** Moves the time at which the sweep looks at a canister; 0: never. */
+  setSweep(canister: records.CanisterRecord, timeNs: bigint): void {
+    const { sweepNs, id } = canister;
+    if (sweepNs === timeNs) return;
+    if (sweepNs !== 0n) this.overlay.delete(keys.sweepKey(sweepNs, id));
+    if (timeNs !== 0n) this.overlay.put(rawBytes, keys.sweepKey(timeNs, id), id);
+    canister.sweepNs = timeNs;
+  }
+
+  /** Canisters that the sweep has to look at. */
+  dueSweeps(nowNs: bigint): Uint8Array[] {
+    return this.#dueKeys(keys.KEY_PREFIX.sweep, nowNs).map((key) => key.slice(10));
   }
 
   /** Puts back a timer that may have been parked. */
