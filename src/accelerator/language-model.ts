@@ -1,30 +1,46 @@
-// A language model from the bytes of its files: prepared weights, tokenizer and frame, with the
-// identity and the costs by which the network knows it.
+// A language model from its files: prepared weights, tokenizer and frame, with the identity and the
+// costs by which the network knows it.
 
-import { concatBytes, utf8Bytes } from "gyrotron/base";
+import { concatBytes, utf8Bytes, utf8TextLossy } from "gyrotron/base";
 import { sha256 } from "gyrotron/crypto";
 import type { ModelRecord } from "gyrotron/job";
 import {
+  beginsTexts,
+  type ByteSource,
+  ChatTemplate,
+  chatTemplateOf,
+  chatTemplateOfConfig,
+  decodeGgufHeader,
+  decodeGgufModel,
+  decodeGgufTokenizer,
+  decodeHubTokenizer,
   decodeHuggingFace,
   decodeLlama2c,
   type ModelSource,
+  PieceTokenizer,
   type PreparedModel,
   prepareModel,
-  Tokenizer,
+  type TextTokenizer,
 } from "gyrotron/model";
 import { decoderCost, type Precision } from "gyrotron/tensor";
-import { chatFrame, type ChatFrame, type FrameName } from "./chat-frame.ts";
+import { type ChatFrame, type FrameName, plainFrame, templateFrame } from "./chat-frame.ts";
 
 /** Files of a model, by format. */
 export type ModelFiles =
-  | { format: "huggingFace"; config: Uint8Array; tensors: Uint8Array; tokenizer: Uint8Array }
-  | { format: "llama2c"; weights: Uint8Array; tokenizer: Uint8Array };
+  | { format: "huggingFace"; config: Uint8Array; tensors: Uint8Array; tokenizer: TokenizerFiles }
+  | { format: "llama2c"; weights: Uint8Array; tokenizer: Uint8Array }
+  | { format: "gguf"; file: ByteSource };
+
+/** A vocabulary of llama2.c's kind, or a tokenizer.json and what its tokenizer_config.json adds. */
+export type TokenizerFiles =
+  | { readonly pieces: Uint8Array }
+  | { readonly hub: Uint8Array; readonly config: Uint8Array | undefined };
 
 /** A model ready to run. */
 export interface LanguageModel {
   readonly record: ModelRecord;
   readonly prepared: PreparedModel;
-  readonly tokenizer: Tokenizer;
+  readonly tokenizer: TextTokenizer;
   readonly frame: ChatFrame;
 }
 
@@ -34,21 +50,79 @@ export function loadLanguageModel(
   files: ModelFiles,
   options: { precision?: Precision; frame?: FrameName } = {},
 ): LanguageModel {
-  const frameName = options.frame ?? (files.format === "llama2c" ? "continue" : "passage");
-  const source = decodeFiles(files);
-  const tokenizer = new Tokenizer(files.tokenizer);
+  const { source, tokenizer, frame } = readFiles(files, options.frame);
   const prepared = prepareModel(source, options.precision);
-  const frame = chatFrame(frameName);
   const hash = sha256(
     utf8Bytes("gyrotron-model"),
-    concatBytes(prepared.identity, sha256(files.tokenizer)),
-    utf8Bytes(frameName),
+    concatBytes(prepared.identity, tokenizer.identity),
+    utf8Bytes(frame.name),
   );
   return { record: recordOf(name, hash, prepared, frame), prepared, tokenizer, frame };
 }
 
-function decodeFiles(files: ModelFiles): ModelSource {
-  return files.format === "huggingFace" ? decodeHuggingFace(files) : decodeLlama2c(files.weights);
+interface ReadModel {
+  readonly source: ModelSource;
+  readonly tokenizer: TextTokenizer;
+  readonly frame: ChatFrame;
+}
+
+function readFiles(files: ModelFiles, frameName: FrameName | undefined): ReadModel {
+  if (files.format === "gguf") return readGguf(files.file, frameName);
+  if (files.format === "llama2c") {
+    const source = decodeLlama2c(files.weights);
+    const tokenizer = new PieceTokenizer(files.tokenizer);
+    const { beginToken } = source;
+    return {
+      source,
+      tokenizer,
+      frame: plainFrame(frameName ?? "continue", { tokenizer, beginToken }),
+    };
+  }
+  return readHuggingFace(files, frameName);
+}
+
+function readHuggingFace(
+  files: ModelFiles & { format: "huggingFace" },
+  frameName: FrameName | undefined,
+): ReadModel {
+  const source = decodeHuggingFace(files);
+  const { beginToken } = source;
+  if ("pieces" in files.tokenizer) {
+    const tokenizer = new PieceTokenizer(files.tokenizer.pieces);
+    return {
+      source,
+      tokenizer,
+      frame: plainFrame(frameName ?? "passage", { tokenizer, beginToken }),
+    };
+  }
+  const tokenizer = decodeHubTokenizer(files.tokenizer.hub);
+  const template = files.tokenizer.config && chatTemplateOfConfig(files.tokenizer.config);
+  if (template !== undefined && frameName === undefined)
+    return { source, tokenizer, frame: framed(template, source, tokenizer) };
+  return {
+    source,
+    tokenizer,
+    frame: plainFrame(frameName ?? "continue", { tokenizer, beginToken }),
+  };
+}
+
+function framed(template: string, source: ModelSource, tokenizer: TextTokenizer): ChatFrame {
+  const textOf = (token: number): string => utf8TextLossy(tokenizer.nameOf(token));
+  const tokens = { begin: textOf(source.beginToken), end: textOf(source.endTokens[0]!) };
+  return templateFrame(new ChatTemplate(template, tokens), tokenizer);
+}
+
+function readGguf(file: ByteSource, frameName: FrameName | undefined): ReadModel {
+  const header = decodeGgufHeader(file);
+  const source = decodeGgufModel(file, header);
+  const tokenizer = decodeGgufTokenizer(header);
+  const template = chatTemplateOf(header);
+  if (template === undefined || frameName !== undefined) {
+    const beginToken = beginsTexts(header) ? source.beginToken : undefined;
+    const frame = plainFrame(frameName ?? "continue", { tokenizer, beginToken });
+    return { source, tokenizer, frame };
+  }
+  return { source, tokenizer, frame: framed(template, source, tokenizer) };
 }
 
 /** Costs are those of the decoder's formula: a first token, and what each position seen adds. */
@@ -68,5 +142,6 @@ function recordOf(
     macsPerToken: macsAt(0) - macsPerPosition,
     macsPerPosition,
     frameTokensMax: frame.tokensMax,
+    messageTokensMax: frame.messageTokensMax,
   };
 }

@@ -22,7 +22,11 @@ export async function runJob(
   onText: (text: string) => void = () => {},
 ): Promise<JobRun> {
   const { prepared, tokenizer, frame } = model;
-  const promptTokens = [prepared.beginToken, ...tokenizer.encode(frame.promptOf(job.messages))];
+  const prompt = frame.promptOf(job.messages);
+  if ("refused" in prompt)
+    return finished({ kind: "failed", reason: "promptRefused", detail: prompt.refused }, []);
+  // A prompt of no tokens is the beginning of a text.
+  const promptTokens = prompt.length === 0 ? [prepared.beginToken] : prompt;
   const { context } = prepared.shape;
   // One token must fit behind the prompt.
   if (promptTokens.length >= context) {

@@ -63,7 +63,7 @@ export type JobResult =
       /** SHA-256 over all logits of all evaluated positions. */
       logitsDigest: Uint8Array;
     }
-  | { kind: "failed"; reason: "promptTooLong" | "arithmetic"; detail: string };
+  | { kind: "failed"; reason: "promptTooLong" | "arithmetic" | "promptRefused"; detail: string };
 
 const resultCodec: Codec<JobResult> = variant<JobResult>({
   completed: record<{
@@ -79,8 +79,8 @@ const resultCodec: Codec<JobResult> = variant<JobResult>({
     finish: oneOf("stop", "length"),
     logitsDigest: fixedBytes(32),
   }),
-  failed: record<{ reason: "promptTooLong" | "arithmetic"; detail: string }>({
-    reason: oneOf("promptTooLong", "arithmetic"),
+  failed: record<{ reason: "promptTooLong" | "arithmetic" | "promptRefused"; detail: string }>({
+    reason: oneOf("promptTooLong", "arithmetic", "promptRefused"),
     detail: text,
   }),
 });

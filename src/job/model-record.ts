@@ -18,6 +18,8 @@ export interface ModelRecord {
   macsPerPosition: bigint;
   /** Tokens that the chat frame adds to a prompt, at most. */
   frameTokensMax: number;
+  /** Tokens that the chat frame adds for each message, at most. */
+  messageTokensMax: number;
 }
 
 export const modelRecordCodec: Codec<ModelRecord> = record<{
@@ -29,6 +31,7 @@ export const modelRecordCodec: Codec<ModelRecord> = record<{
   macsPerToken: u64,
   macsPerPosition: u64,
   frameTokensMax: u32,
+  messageTokensMax: u32,
 });
 
 /** Tokens of a prompt, at most: a token covers at least one byte. */
@@ -38,7 +41,8 @@ export function promptTokensMax(
   utf8Length: (text: string) => number,
 ): number {
   const bytes = messages.reduce((sum, { content }) => sum + utf8Length(content), 0);
-  return Math.min(bytes + model.frameTokensMax, model.contextTokensMax);
+  const framing = model.frameTokensMax + messages.length * model.messageTokensMax;
+  return Math.min(bytes + framing, model.contextTokensMax);
 }
 
 /** Multiply-adds of evaluating `promptTokens` and then generating `outputTokens`. */

@@ -10,7 +10,7 @@ import {
   decodeLlama2c,
   type ModelSource,
   prepareModel,
-  Tokenizer,
+  PieceTokenizer,
 } from "gyrotron/model";
 import type { Backend, Precision } from "gyrotron/tensor";
 import { createGenerator, type GenerationOutcome, GREEDY } from "./index.ts";
@@ -45,7 +45,7 @@ test("w14a14 keeps all 256 greedy tokens of floating point", { skip }, async () 
   let kept = 0;
   while (kept < 256 && outcome.tokens[kept] === expected[kept]) kept++;
   assert.equal(kept, 256);
-  const text = new Tokenizer(readFileSync(join(folder, "tok512.bin"))).decode(outcome.tokens);
+  const text = new PieceTokenizer(readFileSync(join(folder, "tok512.bin"))).decode(outcome.tokens);
   assert.ok(
     text.startsWith(
       "Once upon a time, there was a little girl named Lily. She loved to play outside in the park.",
@@ -89,7 +89,7 @@ test(
       (name) => readFileSync(join(bundled, name)),
     ) as [Buffer, Buffer, Buffer];
     const model = prepareModel(decodeHuggingFace({ config, tensors }));
-    const tokenizer = new Tokenizer(pieces);
+    const tokenizer = new PieceTokenizer(pieces);
     assert.equal(tokenizer.vocabulary, model.shape.vocabulary);
     const prompt = "The Fox and the Crow\n\n";
     assert.equal(tokenizer.decode(tokenizer.encode(prompt)), prompt);

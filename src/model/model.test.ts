@@ -9,7 +9,13 @@ import { DecodeError } from "gyrotron/base";
 import { f32FromBits, quantizeColumn } from "gyrotron/numerics";
 import { quantizeColumns } from "./column-quantize.ts";
 import { halfToF32, importFloats } from "./float-import.ts";
-import { decodeHuggingFace, decodeLlama2c, ModelError, prepareModel, Tokenizer } from "./index.ts";
+import {
+  decodeHuggingFace,
+  decodeLlama2c,
+  ModelError,
+  prepareModel,
+  PieceTokenizer,
+} from "./index.ts";
 import {
   configFile,
   containerFile,
@@ -275,7 +281,7 @@ test("fuzz: damaged files end in a value or a named error", () => {
       (config) =>
         decodeHuggingFace({ config, tensors: safetensorsFile(huggingFaceTensors(), "F16") }),
     ],
-    ["tokenizer", tokenizerFile([" ", "a", "b", "ab"]), (file) => new Tokenizer(file)],
+    ["tokenizer", tokenizerFile([" ", "a", "b", "ab"]), (file) => new PieceTokenizer(file)],
   ];
   for (const [name, file, decode] of good) {
     const edit = fc.record({

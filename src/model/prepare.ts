@@ -31,7 +31,7 @@ export function prepareModel(
   source: ModelSource,
   precision: Precision = PRECISION_DEFAULT,
 ): PreparedModel {
-  const { shape } = source;
+  const { shape, embedding } = source;
   const { width, hidden, heads, kvHeads, headSize, vocabulary } = shape;
   const bits = weightBitsOf(precision);
   const pack = (values: Float32Array, outputs: number, inputs: number): PackedMatrix =>
@@ -42,7 +42,7 @@ export function prepareModel(
     shape,
     precision,
     activationBits: activationBitsOf(precision),
-    embedding: source.embedding,
+    embedding,
     layers: source.layers.map((layer) => ({
       attentionGain: layer.attentionGain,
       query: pack(layer.query, attended, width),
@@ -55,7 +55,7 @@ export function prepareModel(
       down: pack(layer.down, width, hidden),
     })),
     finalGain: source.finalGain,
-    classifier: pack(source.classifier ?? source.embedding, vocabulary, width),
+    classifier: pack(source.classifier ?? embedding, vocabulary, width),
     epsilon: source.epsilon,
     rotarySteps: rotarySteps(source.rotaryTheta, headSize),
     rotaryInterleaved: source.rotaryInterleaved,

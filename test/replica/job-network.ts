@@ -24,6 +24,7 @@ export const MODEL: ModelRecord = {
   macsPerToken: 2_000_000_000n,
   macsPerPosition: 1_000_000n,
   frameTokensMax: 4,
+  messageTokensMax: 0,
 };
 export const REQUEST: IDL.Type = IDL.Record({
   model: IDL.Text,

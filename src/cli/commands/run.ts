@@ -35,7 +35,7 @@ export const run: Command = {
   usage: "run MODEL PROMPT [--max-tokens N] [--seed S] [--json]",
   summary: "Runs a language model on this machine, without a node.",
   details: [
-    "MODEL            a folder (config.json, model.safetensors, tokenizer.bin), a llama2.c .bin file",
+    "MODEL            a .gguf file, a folder (config.json, model.safetensors, tokenizer.json), a llama2.c file",
     "                 with tokenizer.bin or tok512.bin beside it, or storyteller, which comes with gyrotron",
     `--max-tokens N   tokens to write at most (${TOKENS_STANDARD}); the model's context may allow fewer`,
     `--temperature T  0 takes the likeliest token each time (${TEMPERATURE_STANDARD})`,

@@ -18,6 +18,7 @@ const MODEL: ModelRecord = {
   macsPerToken: 1n,
   macsPerPosition: 1n,
   frameTokensMax: 1,
+  messageTokensMax: 0,
 };
 
 function pending(

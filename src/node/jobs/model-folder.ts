@@ -3,10 +3,16 @@
 import { existsSync, readFileSync, statSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { type LanguageModel, loadLanguageModel, type ModelFiles } from "gyrotron/accelerator";
+import {
+  type LanguageModel,
+  loadLanguageModel,
+  type ModelFiles,
+  type TokenizerFiles,
+} from "gyrotron/accelerator";
 import { DecodeError, GyrotronError } from "gyrotron/base";
 import type { Precision } from "gyrotron/tensor";
 import { NodeError } from "../node-error.ts";
+import { openByteSource } from "./file-source.ts";
 
 /** The model that comes with the package. */
 export const BUNDLED_MODEL = "storyteller";
@@ -14,6 +20,9 @@ export const BUNDLED_MODEL = "storyteller";
 const CONFIG = "config.json";
 const TENSORS = "model.safetensors";
 const TOKENIZER = "tokenizer.bin";
+const HUB_TOKENIZER = "tokenizer.json";
+const HUB_TOKENIZER_CONFIG = "tokenizer_config.json";
+const GGUF_SUFFIX = ".gguf";
 
 /** Folder of the bundled model. */
 export function bundledModelPath(): string {
@@ -23,8 +32,8 @@ export function bundledModelPath(): string {
 }
 
 /**
- * Loads a model from a folder (config.json, model.safetensors, tokenizer.bin) or a llama2.c file with
- * its tokenizer (tok*.bin) beside it. @throws NodeError `node/model` that names the file and what is wrong
+ * Loads a model from a folder (config.json, model.safetensors, tokenizer.json or tokenizer.bin), a GGUF
+ * file, or a llama2.c file with its tokenizer (tok*.bin) beside it. @throws NodeError `node/model` that names the file and what is wrong
  */
 export function loadModel(path: string, precision?: Precision): LanguageModel {
   const files = readModelFiles(path);
@@ -45,7 +54,8 @@ function fileOf(path: string, error: GyrotronError<{ code: string }>): string {
   const isFolder = statSync(path).isDirectory();
   switch (error.info.code) {
     case "tokenizer/decode":
-      return isFolder ? join(path, TOKENIZER) : tokenizerBeside(path);
+      if (path.endsWith(GGUF_SUFFIX)) return path;
+      return isFolder ? tokenizerIn(path) : tokenizerBeside(path);
     case "config/decode":
       return join(path, CONFIG);
     case "safetensors/decode":
@@ -64,14 +74,27 @@ function reasonOf(error: GyrotronError<{ code: string }>): string {
 function readModelFiles(path: string): ModelFiles {
   if (!existsSync(path)) throw missing(path);
   if (!statSync(path).isDirectory()) {
+    if (path.endsWith(GGUF_SUFFIX)) return { format: "gguf", file: openByteSource(path) };
     return { format: "llama2c", weights: read(path), tokenizer: read(tokenizerBeside(path)) };
   }
   return {
     format: "huggingFace",
     config: read(join(path, CONFIG)),
     tensors: read(join(path, TENSORS)),
-    tokenizer: read(join(path, TOKENIZER)),
+    tokenizer: readTokenizer(path),
   };
+}
+
+function readTokenizer(folder: string): TokenizerFiles {
+  const file = tokenizerIn(folder);
+  if (!file.endsWith(HUB_TOKENIZER)) return { pieces: read(file) };
+  const config = join(folder, HUB_TOKENIZER_CONFIG);
+  return { hub: read(file), config: existsSync(config) ? read(config) : undefined };
+}
+
+function tokenizerIn(folder: string): string {
+  const hub = join(folder, HUB_TOKENIZER);
+  return existsSync(hub) ? hub : join(folder, TOKENIZER);
 }
 
 function tokenizerBeside(path: string): string {
@@ -81,7 +104,7 @@ function tokenizerBeside(path: string): string {
 }
 
 function modelName(path: string): string {
-  return basename(path).replace(/\.bin$/, "");
+  return basename(path).replace(/\.(bin|gguf)$/, "");
 }
 
 function read(path: string): Uint8Array {

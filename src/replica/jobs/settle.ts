@@ -204,11 +204,12 @@ function recordReceipt(
 
 function responseOf(job: PendingJob, result: JobResult): Response {
   if (result.kind === "failed") {
-    const text =
-      result.reason === "promptTooLong"
-        ? `The prompt is too long for model '${job.modelName}': ${result.detail}`
-        : `The model's arithmetic failed: ${result.detail}`;
-    return canisterReject(text);
+    const texts = {
+      promptTooLong: `The prompt is too long for model '${job.modelName}': ${result.detail}`,
+      promptRefused: `Model '${job.modelName}' refuses this conversation: ${result.detail}`,
+      arithmetic: `The model's arithmetic failed: ${result.detail}`,
+    };
+    return canisterReject(texts[result.reason]);
   }
   const bytes =
     job.interface === "v0_chat"

@@ -9,6 +9,7 @@ export interface ResolvedGraph {
   readonly outputs: readonly ResolvedOutput[];
 }
 
+/** A node whose value is asked for, by name. */
 export interface ResolvedOutput {
   readonly name: string;
   readonly node: number;
@@ -42,6 +43,7 @@ export interface GraphBackend {
   runGraph(graph: ResolvedGraph, inputs: RunInputs, options?: RunOptions): Promise<RunResult>;
 }
 
+/** What a run keeps. */
 export interface RunOptions {
   readonly trace?: boolean;
 }

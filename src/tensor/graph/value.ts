@@ -22,6 +22,7 @@ export interface BfpType<D> {
   readonly scaled: boolean;
 }
 
+/** The type of a value. */
 export type TensorType<D> = PlainType<D> | BfpType<D>;
 
 /** A value on the host. Lengths follow from the shape; a bool is a byte 0 or 1. */

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import test from "node:test";
 import fc from "fast-check";
 import { DecodeError } from "gyrotron/base";
-import { ModelError, Tokenizer, TokenStream } from "./index.ts";
+import { ModelError, PieceTokenizer, TokenStream } from "./index.ts";
 import { tokenizerFile } from "./sample-files.ts";
 
 const seed = Number(process.env["GYROTRON_SEED"] ?? 7);
@@ -37,7 +37,7 @@ const PIECES = [
   "o",
   "本",
 ];
-const small = new Tokenizer(tokenizerFile(PIECES));
+const small = new PieceTokenizer(tokenizerFile(PIECES));
 
 /** The definition, quadratic: the best score anywhere, the leftmost of equals, until nothing merges. */
 function encodePlainly(file: Uint8Array, text: string): number[] {
@@ -138,7 +138,7 @@ test("unknown tokens and hostile files are refused", () => {
   ];
   for (const [bytes, what] of bad) {
     assert.throws(
-      () => new Tokenizer(bytes),
+      () => new PieceTokenizer(bytes),
       (error) => error instanceof DecodeError && what.test(error.message),
     );
   }
@@ -146,7 +146,7 @@ test("unknown tokens and hostile files are refused", () => {
 
 test("stories260k's tokenizer: known tokens and round trip", { skip }, () => {
   const file = readFileSync(storiesFile);
-  const tokenizer = new Tokenizer(file);
+  const tokenizer = new PieceTokenizer(file);
   assert.equal(tokenizer.vocabulary, 512);
   const text =
     "Once upon a time, there was a little girl named Lily.\nShe said: “Ünïcode → 日本 🙂”";

@@ -4,10 +4,11 @@
 // File, little end first: i32 longest piece, then for each id f32 score, i32 length, bytes. Ids: 0 unknown,
 // 1 begin, 2 end, 3..258 the bytes `<0xNN>`, then pieces.
 
-import { concatBytes, DecodeError, equalBytes, utf8Bytes, utf8TextLossy } from "gyrotron/base";
+import { concatBytes, DecodeError, equalBytes, utf8Bytes } from "gyrotron/base";
 import { sha256 } from "gyrotron/crypto";
 import { ModelError } from "./error.ts";
 import { MergeQueue } from "./merge-queue.ts";
+import { decodeTokens, type TextTokenizer } from "./text-tokenizer.ts";
 
 const FIRST_BYTE = 3;
 const FIRST_PIECE = 259;
@@ -15,7 +16,8 @@ const PIECE_BYTES_MAX = 1024;
 const VOCABULARY_MAX = 2 ** 20;
 
 /** A vocabulary with its merges. */
-export class Tokenizer {
+export class PieceTokenizer implements TextTokenizer {
+  readonly dropsFirstBlank = true;
   /** SHA-256 of the file. */
   readonly identity: Uint8Array;
   readonly #pieces: readonly Uint8Array[];
@@ -76,8 +78,11 @@ export class Tokenizer {
 
   /** The text of tokens, which drops begin, end and the blank that `encode` puts first. */
   decode(tokens: readonly number[]): string {
-    const stream = new TokenStream(this);
-    return tokens.map((token) => stream.push(token)).join("") + stream.end();
+    return decodeTokens(this, tokens);
+  }
+
+  nameOf(token: number): Uint8Array {
+    return this.#pieces[token] ?? new Uint8Array(0);
   }
 
   /** Bytes of one token; none for unknown, begin and end. @throws ModelError `model/token-unknown` */
@@ -105,47 +110,6 @@ export class Tokenizer {
     if (left < FIRST_PIECE || right < FIRST_PIECE) return undefined;
     return this.#ids.get(keyOf(concatBytes(this.#pieces[left]!, this.#pieces[right]!)));
   }
-}
-
-/** Tokens in, text out, as soon as it is whole: a character split over tokens waits for its last byte. */
-export class TokenStream {
-  readonly #tokenizer: Tokenizer;
-  #pending: Uint8Array = new Uint8Array(0);
-  #first = true;
-
-  constructor(tokenizer: Tokenizer) {
-    this.#tokenizer = tokenizer;
-  }
-
-  /** The text that this token completes. */
-  push(token: number): string {
-    let bytes = this.#tokenizer.bytesOf(token);
-    if (bytes.length === 0) return "";
-    if (this.#first && bytes[0] === 0x20) bytes = bytes.subarray(1);
-    this.#first = false;
-    const all = concatBytes(this.#pending, bytes);
-    const whole = all.length - unfinishedTail(all);
-    this.#pending = all.slice(whole);
-    return utf8TextLossy(all.subarray(0, whole));
-  }
-
-  /** What an unfinished character at the end amounts to: U+FFFD, or nothing. */
-  end(): string {
-    const rest = utf8TextLossy(this.#pending);
-    this.#pending = new Uint8Array(0);
-    return rest;
-  }
-}
-
-/** Length of a trailing start of a UTF-8 sequence that more bytes could complete. */
-function unfinishedTail(bytes: Uint8Array): number {
-  for (let length = 1; length <= Math.min(3, bytes.length); length++) {
-    const byte = bytes[bytes.length - length]!;
-    if ((byte & 0xc0) === 0x80) continue;
-    const needed = byte >= 0xf0 ? 4 : byte >= 0xe0 ? 3 : byte >= 0xc2 ? 2 : 1;
-    return needed > length ? length : 0;
-  }
-  return 0;
 }
 
 function decodeFile(file: Uint8Array): { pieces: Uint8Array[]; scores: number[] } {
