@@ -1,363 +1,210 @@
-// What an engineer builds graphs with: numpy's broadcasting, axes that count from either end, matmul of f32
-// operands. All of it comes down to the ops of op-builder.ts; layers are in layer.ts.
+// Layers of models as compositions of ops: linear, embedding, norms, attention with caches, convolution, pooling.
+// They add no op and hide no state: everything is in the graph that they make.
 
-import { present } from "gyrotron/base";
 import { TensorError } from "../error.ts";
+import { ATTENTION_BITS } from "../precision.ts";
+import { ArrayBuilder } from "./array-builder.ts";
 import type { Dim, DimLike } from "./dimension.ts";
-import { addDims, dim, equalDims, multiplyDims, productOfDims } from "./dimension.ts";
-import { isOne, OpBuilder, type Value } from "./op-builder.ts";
-import type { BinaryOp, CompareOp, Op } from "./op.ts";
-import { formatShape } from "./type-check.ts";
-import type { HostTensor } from "./value.ts";
+import { addDims, constantOfDim, dim, divideDim, multiplyDims } from "./dimension.ts";
+import { bfp, f32, i32, type Value } from "./op-builder.ts";
+import type { Window } from "./op.ts";
 
-/** A value, or a number that stands for a scalar of the other operand's kind. */
-export type Operand = Value | number;
+/** Height and width, or one number for both. */
+type Pair = number | readonly [number, number];
 
-/** Which axes a reduction runs over: one, several, or all if left out. Negative ones count from the end. */
-export interface ReduceOptions {
-  readonly axis?: number | readonly number[];
-  readonly keepDims?: boolean;
-  /** Width of the common grid, 16 or 24. */
-  readonly bits?: 16 | 24;
+/** A window that moves over images `[B, H, W, C]`. */
+export interface Convolution {
+  readonly stride?: Pair;
+  readonly dilation?: Pair;
+  /** Rows and columns added on every side. */
+  readonly padding?: Pair;
 }
 
-/** How matmul sees its operands. */
-export interface MatmulOptions {
-  readonly transposeA?: boolean;
-  readonly transposeB?: boolean;
-  /** Width that f32 operands are quantized to; 14 if left out. */
+/** Widths of a linear layer. */
+export interface LinearOptions {
+  readonly bias?: Value;
+  /** Width of activations, and of weights that are f32. */
   readonly bits?: number;
-  /** Width of the right operand, where it differs. */
-  readonly bitsB?: number;
 }
+
+/** Gain and bias that follow a norm. */
+export interface NormOptions {
+  readonly gain?: Value;
+  readonly bias?: Value;
+  /** An f32 in 0..1; rounded to one. */
+  readonly epsilon?: number;
+}
+
+/** Who sees whom. */
+export interface AttentionOptions {
+  readonly causal?: boolean;
+}
+
+/** The largest magnitude of f32, with a minus: what a window's maximum may never choose. */
+const LOWEST = -(2 - 2 ** -23) * 2 ** 127;
 
 /** Builds graphs. */
-export class GraphBuilder extends OpBuilder {
-  add(x: Operand, y: Operand): Value {
-    return this.#binary("add", x, y);
+export class GraphBuilder extends ArrayBuilder {
+  /** x `[..., K]` by weights f32 or bfp `[N, K]`, plus a bias `[N]`. */
+  linear(x: Value, weight: Value, options: LinearOptions = {}): Value {
+    const { bias, bits = 14 } = options;
+    const rows = x.shape.length === 1 ? this.expandDims(x, 0) : x;
+    const product = this.matmul(rows, weight, { transposeB: true, bits });
+    const y = this.reshape(product, [...x.shape.slice(0, -1), product.shape.at(-1)!]);
+    return bias === undefined ? y : this.add(y, bias);
   }
 
-  sub(x: Operand, y: Operand): Value {
-    return this.#binary("sub", x, y);
+  /** Rows of the table `[V, N]` for tokens i32 `[...]`. */
+  embedding(table: Value, tokens: Value): Value {
+    return this.gather(table, tokens);
   }
 
-  mul(x: Operand, y: Operand): Value {
-    return this.#binary("mul", x, y);
+  rmsNorm(x: Value, options: NormOptions = {}): Value {
+    const epsilon = Math.fround(options.epsilon ?? 1e-5);
+    return this.#affine(this.node({ op: "rms-norm", epsilon }, [x]), options);
   }
 
-  div(x: Operand, y: Operand): Value {
-    return this.#binary("div", x, y);
-  }
-
-  min(x: Operand, y: Operand): Value {
-    return this.#binary("min", x, y);
-  }
-
-  max(x: Operand, y: Operand): Value {
-    return this.#binary("max", x, y);
-  }
-
-  equal(x: Operand, y: Operand): Value {
-    return this.#binary("equal", x, y);
-  }
-
-  less(x: Operand, y: Operand): Value {
-    return this.#binary("less", x, y);
-  }
-
-  lessOrEqual(x: Operand, y: Operand): Value {
-    return this.#binary("less-or-equal", x, y);
-  }
-
-  and(x: Value, y: Value): Value {
-    return this.#binary("and", x, y);
-  }
-
-  or(x: Value, y: Value): Value {
-    return this.#binary("or", x, y);
-  }
-
-  /** `x` where the mask is set, else `y`. */
-  select(mask: Value, x: Operand, y: Operand): Value {
-    const [left, right] = this.#operands(x, y);
-    const shape = this.#commonShape("select", [mask.shape, left.shape, right.shape]);
-    return this.node({ op: "select" }, [
-      this.broadcast(mask, shape),
-      this.broadcast(left, shape),
-      this.broadcast(right, shape),
-    ]);
-  }
-
-  /** Repeats as numpy does: axes are added in front, and those of size 1 repeated. */
-  broadcast(x: Value, shape: readonly DimLike[]): Value {
-    const missing = shape.length - x.shape.length;
-    if (missing < 0) throw this.#shapeFault("broadcast", x, shape);
-    const ones = Array.from({ length: missing }, () => 1);
-    return this.repeat(this.reshape(x, [...ones, ...x.shape]), shape);
-  }
-
-  /** Exchanges two axes, the last two if left out. */
-  swapAxes(x: Value, first = -2, second = -1): Value {
-    const permutation = x.shape.map((_, i) => i);
-    const a = this.#axis("transpose", x, first);
-    const b = this.#axis("transpose", x, second);
-    permutation[a] = b;
-    permutation[b] = a;
-    return this.transpose(x, permutation);
-  }
-
-  /** Moves one axis to the end. */
-  moveAxisToEnd(x: Value, axis: number): Value {
-    const from = this.#axis("transpose", x, axis);
-    return this.transpose(x, [...x.shape.keys().filter((i) => i !== from), from]);
-  }
-
-  /** Adds an axis of size 1. */
-  expandDims(x: Value, axis: number): Value {
-    const rank = x.shape.length + 1;
-    const at = axis < 0 ? axis + rank : axis;
-    return this.reshape(x, [...x.shape.slice(0, at), 1, ...x.shape.slice(at)]);
-  }
-
-  /** Along one axis: `size` elements from `start`, every `stride`-th. */
-  slice(x: Value, axis: number, start: DimLike, size: DimLike, stride = 1): Value {
-    const at = this.#axis("slice", x, axis);
-    const shape = x.shape.map((old, i) => (i === at ? dim(size) : old));
-    const starts = x.shape.map((_, i) => (i === at ? dim(start) : dim(0)));
-    const strides = x.shape.map((_, i) => (i === at ? stride : 1));
-    return this.node({ op: "slice", starts, strides }, [x], { ...x.type, shape });
-  }
-
-  /** Joins values along an axis. */
-  concat(values: readonly Value[], axis: number): Value {
-    const [first] = values;
-    if (first === undefined)
-      throw new TensorError({ code: "tensor/graph", what: "concat of nothing" });
-    return this.node({ op: "concat", axis: this.#axis("concat", first, axis) }, values);
-  }
-
-  /** Adds elements in front, behind and between neighbours, for each axis. */
-  pad(
-    x: Value,
-    options: {
-      low?: readonly DimLike[];
-      high?: readonly DimLike[];
-      interior?: readonly number[];
-      value?: number;
-    },
-  ): Value {
-    const low = x.shape.map((_, i) => dim(options.low?.[i] ?? 0));
-    const interior = x.shape.map((_, i) => options.interior?.[i] ?? 0);
-    const shape = x.shape.map((size, i) => {
-      const spread = addDims(size, multiplyDims(addDims(size, -1), interior[i]!));
-      return addDims(addDims(spread, low[i]!), options.high?.[i] ?? 0);
-    });
-    const op: Op<Dim> = { op: "pad", low, interior, value: options.value ?? 0 };
-    return this.node(op, [x], { ...x.type, shape });
-  }
-
-  /** A value of one number in every element. */
-  full(shape: readonly DimLike[], value: number, element: "f32" | "i32" = "f32"): Value {
-    return this.broadcast(this.#scalar(value, element), shape);
-  }
-
-  /** The sum over axes; 24 bits if left out. */
-  sum(x: Value, options: ReduceOptions = {}): Value {
-    const { bits = 24 } = options;
-    return this.#reduce(x, options, (rows) => this.node({ op: "sum", bits }, [rows]));
-  }
-
-  /** The mean over axes; 24 bits if left out. */
-  mean(x: Value, options: ReduceOptions = {}): Value {
-    const { bits = 24 } = options;
-    return this.#reduce(x, options, (rows) => this.node({ op: "mean", bits }, [rows]));
-  }
-
-  /** The population's variance over axes, of 16 bits. */
-  variance(x: Value, options: Omit<ReduceOptions, "bits"> = {}): Value {
-    return this.#reduce(x, options, (rows) => this.node({ op: "variance", bits: 16 }, [rows]));
-  }
-
-  /** The largest value over axes. */
-  reduceMax(x: Value, options: Omit<ReduceOptions, "bits"> = {}): Value {
-    return this.#reduce(x, options, (rows) => this.node({ op: "reduce-max" }, [rows]));
-  }
-
-  /** The smallest value over axes. */
-  reduceMin(x: Value, options: Omit<ReduceOptions, "bits"> = {}): Value {
-    return this.neg(this.reduceMax(this.neg(x), options));
-  }
-
-  /** The lowest index of the largest value along one axis. */
-  argmax(x: Value, options: { axis?: number; keepDims?: boolean } = {}): Value {
-    const { axis = -1, keepDims = false } = options;
-    return this.#reduce(x, { axis, keepDims }, (rows) => this.node({ op: "argmax" }, [rows]));
-  }
-
-  /** The `k` largest values along an axis and their indices, by falling value, equal ones by rising index. */
-  topK(x: Value, k: DimLike, axis = -1): { values: Value; indices: Value } {
-    return this.alongAxisAll(x, axis, (rows) => {
-      const type = { element: "i32" as const, shape: [...rows.shape.slice(0, -1), k] };
-      const indices = this.node({ op: "top-k" }, [rows], type);
-      return { values: this.takeAlong(rows, indices), indices };
-    });
-  }
-
-  /** Softmax along an axis. Causal: row t of the last two axes [T, P] sees the columns 0..P-T+t. */
-  softmax(x: Value, options: { axis?: number; causal?: boolean } = {}): Value {
-    const { axis = -1, causal = false } = options;
-    return this.alongAxis(x, axis, (rows) => this.node({ op: "softmax", causal }, [rows]));
-  }
-
-  logSoftmax(x: Value, options: { axis?: number } = {}): Value {
-    return this.alongAxis(x, options.axis ?? -1, (rows) =>
-      this.node({ op: "log-softmax" }, [rows]),
-    );
-  }
-
-  /** The negative log likelihood of the targets i32 `[...]` under logits `[..., V]`. */
-  crossEntropy(logits: Value, targets: Value): Value {
-    return this.node({ op: "cross-entropy" }, [logits, targets]);
-  }
-
-  /** 1 where the index is the target's, else 0: i32 `[...]` to f32 `[..., size]`. */
-  oneHot(indices: Value, size: DimLike): Value {
-    const shape = [...indices.shape, dim(size)];
-    const columns = this.iota(shape, shape.length - 1);
-    return this.convert(this.equal(columns, this.expandDims(indices, -1)), "f32");
+  layerNorm(x: Value, options: NormOptions = {}): Value {
+    const epsilon = Math.fround(options.epsilon ?? 1e-5);
+    return this.#affine(this.node({ op: "layer-norm", epsilon }, [x]), options);
   }
 
   /**
-   * `[..., M, K]` by `[..., K, N]`. f32 operands are quantized to `bits` along K; bfp operands are taken as they
-   * are, a left one `[..., M, K]` and a right one `[..., N, K]` with `transposeB`. A right operand of two axes
-   * is shared; other leading axes broadcast.
+   * Attention of q `[B, T, H, d]` over k and v `[B, P, G, d]`; f32 operands are quantized by head slice to 13
+   * bits. Causal rows see positions up to `P - T + t`.
    */
-  matmul(a: Value, b: Value, options: MatmulOptions = {}): Value {
-    const { transposeA = false, transposeB = false, bits = 14, bitsB = bits } = options;
-    const left = this.#rowsForMatmul(a, 0, transposeA, bits);
-    const right = this.#rowsForMatmul(b, 1, !transposeB, bitsB);
-    if (right.shape.length <= 2) return this.node({ op: "matmul" }, [left, right]);
-    const batch = this.#commonShape("matmul", [left.shape.slice(0, -2), right.shape.slice(0, -2)]);
-    return this.node({ op: "matmul" }, [
-      this.broadcast(left, [...batch, ...left.shape.slice(-2)]),
-      this.broadcast(right, [...batch, ...right.shape.slice(-2)]),
-    ]);
+  attention(q: Value, k: Value, v: Value, options: AttentionOptions = {}): Value {
+    const { causal = false } = options;
+    const inputs = [q, k, v].map((x) => this.#quantized(x));
+    return this.node({ op: "attention", causal }, inputs);
   }
 
-  /** Runs `body` with an axis at the end and puts it back. */
-  protected alongAxis(x: Value, axis: number, body: (rows: Value) => Value): Value {
-    return this.alongAxisAll(x, axis, (rows) => ({ result: body(rows) })).result;
+  /** The same bits in two ops, for those who want the scores. */
+  attentionUnfused(q: Value, k: Value, v: Value, options: AttentionOptions = {}): Value {
+    const { causal = false } = options;
+    const scores = this.attentionScores(this.#quantized(q), this.#quantized(k), causal);
+    return this.attentionCombine(scores, this.#quantized(v), causal);
   }
 
-  /** The same for several results. */
-  protected alongAxisAll<R extends Readonly<Record<string, Value>>>(
-    x: Value,
-    axis: number,
-    body: (rows: Value) => R,
-  ): R {
-    const at = this.#axis("transpose", x, axis);
-    const last = x.shape.length - 1;
-    const results = body(this.moveAxisToEnd(x, at));
-    if (at === last) return results;
-    const back = [...x.shape.keys()].map((i) => (i < at ? i : i === at ? last : i - 1));
-    const entries = Object.entries(results);
-    return Object.fromEntries(entries.map(([k, v]) => [k, this.transpose(v, back)])) as R;
+  /**
+   * Keys or values of earlier positions, a state `[B, past, G, d]` named `name`, with f32 `[B, T, G, d]` appended.
+   * The result goes into attention and is the state's next value, as the output `<name>.next`.
+   */
+  cache(name: string, past: DimLike, x: Value): Value {
+    const [batch, , heads, size] = x.shape;
+    if (x.shape.length !== 4) {
+      const actual = `${x.shape.length} axes`;
+      throw new TensorError({
+        code: "tensor/type",
+        op: "cache",
+        input: 0,
+        expected: "4 axes",
+        actual,
+      });
+    }
+    const state = this.state(name, bfp(ATTENTION_BITS, batch!, past, heads!, size!));
+    const next = this.concat([state, this.#quantized(x)], 1);
+    this.output(`${name}.next`, next, { updates: name });
+    return next;
   }
 
-  #binary(op: BinaryOp | CompareOp | "and" | "or", x: Operand, y: Operand): Value {
-    const [left, right] = this.#operands(x, y);
-    const shape = this.#commonShape(op, [left.shape, right.shape]);
-    return this.node({ op } as Op<Dim>, [
-      this.broadcast(left, shape),
-      this.broadcast(right, shape),
-    ]);
+  /** Positions `first, first + 1, ...` for a scalar i32 `first`. */
+  positions(first: Value, count: DimLike): Value {
+    return this.add(this.iota([count], 0), first);
   }
 
-  #operands(x: Operand, y: Operand): [Value, Value] {
-    const element = (other: Operand): "f32" | "i32" =>
-      typeof other !== "number" && other.type.element === "i32" ? "i32" : "f32";
-    return [
-      typeof x === "number" ? this.#scalar(x, element(y)) : x,
-      typeof y === "number" ? this.#scalar(y, element(x)) : y,
+  /** Images `[B, H, W, C]` by kernels f32 `[N, kh, kw, C]`: `[B, OH, OW, N]`. */
+  conv2d(x: Value, kernel: Value, options: Convolution & LinearOptions = {}): Value {
+    const [outputs, height, width, channels] = kernel.shape;
+    if (kernel.shape.length !== 4) {
+      const actual = `${kernel.shape.length} axes`;
+      throw new TensorError({
+        code: "tensor/type",
+        op: "conv2d",
+        input: 1,
+        expected: "4 axes",
+        actual,
+      });
+    }
+    const patches = this.patches(x, [sizeOf(height!), sizeOf(width!)], options);
+    const length = multiplyDims(multiplyDims(height!, width!), channels!);
+    const rows = this.reshape(patches, [...patches.shape.slice(0, 3), length]);
+    return this.linear(rows, this.reshape(kernel, [outputs!, length]), options);
+  }
+
+  maxPool(x: Value, size: Pair, options: Convolution = {}): Value {
+    return this.reduceMax(this.patches(x, size, poolWindow(size, options), LOWEST), {
+      axis: [3, 4],
+    });
+  }
+
+  /** The mean over windows; padding counts as 0. */
+  avgPool(x: Value, size: Pair, options: Convolution = {}): Value {
+    return this.mean(this.patches(x, size, poolWindow(size, options)), { axis: [3, 4] });
+  }
+
+  /** Every window of an image `[B, H, W, C]`: `[B, OH, OW, kh, kw, C]`. */
+  patches(x: Value, kernel: Pair, options: Convolution = {}, value = 0): Value {
+    if (x.shape.length !== 4) {
+      const actual = `${x.shape.length} axes`;
+      throw new TensorError({
+        code: "tensor/type",
+        op: "patches",
+        input: 0,
+        expected: "4 axes",
+        actual,
+      });
+    }
+    const window: Window = {
+      kernel: pairOf(kernel),
+      stride: pairOf(options.stride ?? 1),
+      dilation: pairOf(options.dilation ?? 1),
+      padding: pairOf(options.padding ?? 0),
+    };
+    const [batch, height, width, channels] = x.shape;
+    const shape = [
+      batch!,
+      windowsAlong(height!, window, 0),
+      windowsAlong(width!, window, 1),
+      ...window.kernel,
+      channels!,
     ];
+    return this.node({ op: "patches", window, value }, [x], f32(...shape));
   }
 
-  #scalar(value: number, element: "f32" | "i32"): Value {
-    if (element === "f32") return this.constant(value);
-    const tensor: HostTensor = { element, shape: [], data: Int32Array.of(value) };
-    return this.constant(tensor);
+  /** The key of a random stream: seed low, seed high, sequence, purpose. */
+  randomKey(name: string): Value {
+    return this.input(name, i32(4));
   }
 
-  /** The shape that all broadcast to. */
-  #commonShape(op: string, shapes: readonly (readonly Dim[])[]): Dim[] {
-    const rank = Math.max(...shapes.map(({ length }) => length));
-    return Array.from({ length: rank }, (_, i) => {
-      let common: Dim = dim(1);
-      for (const shape of shapes) {
-        const size = shape[shape.length - rank + i];
-        if (size === undefined || isOne(size)) continue;
-        if (!isOne(common) && !equalDims(common, size)) {
-          throw this.#mismatch(op, shapes[0]!, shape);
-        }
-        common = size;
-      }
-      return common;
-    });
+  #quantized(x: Value): Value {
+    return x.type.element === "bfp" ? x : this.quantize(x, ATTENTION_BITS);
   }
 
-  #reduce(x: Value, options: ReduceOptions, reduce: (rows: Value) => Value): Value {
-    const { axis, keepDims = false } = options;
-    const list =
-      axis === undefined ? [...x.shape.keys()] : typeof axis === "number" ? [axis] : axis;
-    const dropped = new Set(list.map((at) => this.#axis("reduction", x, at)));
-    const kept = [...x.shape.keys()].filter((i) => !dropped.has(i));
-    const order = [...kept, ...[...x.shape.keys()].filter((i) => dropped.has(i))];
-    const keptShape = kept.map((i) => present(x.shape[i]));
-    const columns = productOfDims(order.slice(kept.length).map((i) => present(x.shape[i])));
-    const rows = this.reshape(this.transpose(x, order), [...keptShape, columns]);
-    const reduced = reduce(rows);
-    if (!keepDims) return reduced;
-    return this.reshape(
-      reduced,
-      x.shape.map((size, i) => (dropped.has(i) ? 1 : size)),
-    );
+  #affine(x: Value, { gain, bias }: NormOptions): Value {
+    const scaled = gain === undefined ? x : this.mul(x, gain);
+    return bias === undefined ? scaled : this.add(scaled, bias);
   }
+}
 
-  /** An operand of matmul as bfp rows along K. */
-  #rowsForMatmul(x: Value, input: number, transpose: boolean, bits: number): Value {
-    this.expect(x, "matmul", input, "f32", "bfp");
-    if (x.type.element === "f32") return this.quantize(transpose ? this.swapAxes(x) : x, bits);
-    if (!transpose) return x;
-    const expected = input === 0 ? "bfp [..., M, K]" : "bfp [..., N, K] with transposeB";
-    const actual = "bfp along the other axis";
-    throw new TensorError({ code: "tensor/type", op: "matmul", input, expected, actual });
-  }
+function pairOf(pair: Pair): readonly [number, number] {
+  return typeof pair === "number" ? [pair, pair] : pair;
+}
 
-  #axis(op: string, x: Value, axis: number): number {
-    const rank = x.shape.length;
-    const at = axis < 0 ? axis + rank : axis;
-    if (Number.isInteger(at) && at >= 0 && at < rank) return at;
-    const expected = `an axis of ${rank}`;
-    throw new TensorError({
-      code: "tensor/attribute",
-      op,
-      attribute: "axis",
-      expected,
-      actual: String(axis),
-    });
-  }
+/** Pooling windows lie side by side unless told otherwise. */
+function poolWindow(size: Pair, options: Convolution): Convolution {
+  return { ...options, stride: options.stride ?? size };
+}
 
-  #shapeFault(op: string, x: Value, shape: readonly DimLike[]): TensorError {
-    return this.#mismatch(op, shape.map(dim), x.shape);
-  }
+/** `floor((size + 2 padding - (kernel - 1) dilation - 1) / stride) + 1`. */
+function windowsAlong(size: Dim, window: Window, axis: 0 | 1): Dim {
+  const span = (window.kernel[axis] - 1) * window.dilation[axis] + 1;
+  const free = addDims(size, 2 * window.padding[axis] - span);
+  return addDims(divideDim(free, window.stride[axis]), 1);
+}
 
-  #mismatch(op: string, expected: readonly Dim[], actual: readonly Dim[]): TensorError {
-    return new TensorError({
-      code: "tensor/type",
-      op,
-      input: 0,
-      expected: `a shape that broadcasts to ${formatShape(expected)}`,
-      actual: formatShape(actual),
-    });
-  }
+function sizeOf(size: Dim): number {
+  const constant = constantOfDim(dim(size));
+  if (constant !== undefined) return constant;
+  throw new TensorError({ code: "tensor/dimension", what: "a kernel's size must be constant" });
 }

@@ -1,5 +1,12 @@
 // Graphs: types, ops, building, bytes and identity, runs, cost, memory, and what backends see of them.
-export { GraphBuilder, type MatmulOptions, type Operand, type ReduceOptions } from "./builder.ts";
+export { type MatmulOptions, type Operand, type ReduceOptions } from "./array-builder.ts";
+export {
+  type AttentionOptions,
+  type Convolution,
+  GraphBuilder,
+  type LinearOptions,
+  type NormOptions,
+} from "./builder.ts";
 export { decodeGraph } from "./decode.ts";
 export { type Dim, type DimLike, type DimSymbol, type DimTerm, formatDim } from "./dimension.ts";
 export { encodeGraph, hashGraph } from "./encode.ts";
