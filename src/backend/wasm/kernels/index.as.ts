@@ -2,6 +2,7 @@
 // barriers between. Which thread computes what can change no bit, as each result is computed whole by one.
 
 import { attendHead, rotateSlice, storeValue } from "./attention.as";
+import { runGraphRecord } from "./graph.as";
 import {
   address,
   BARRIER_COUNT,
@@ -32,7 +33,9 @@ export function run(control: usize, thread: i32): void {
   let record = address(control + PROGRAM, 0);
   for (let i = 0; i < length; i++) {
     dispatch(control, record, thread, threads);
-    if (word(record, 1) != 0) barrier(control, threads);
+    const flags = word(record, 1);
+    if (flags != 0) barrier(control, threads);
+    if (flags == 2 && load<i32>(address(record, 3)) != i32.MAX_VALUE) return;
     record += RECORD_BYTES;
   }
 }
@@ -56,6 +59,7 @@ function barrier(control: usize, threads: i32): void {
 }
 
 function dispatch(control: usize, p: usize, thread: i32, threads: i32): void {
+  if (word(p, 0) >= 64) return runGraphRecord(control, p, thread, threads);
   const scratch =
     address(control + SCRATCH, 0) + <usize>thread * address(control + SCRATCH_BYTES, 0);
   const table = address(control + EXP2, 0);

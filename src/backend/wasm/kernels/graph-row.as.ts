@@ -1,0 +1,270 @@
+// Ops on whole rows (docs/spec/01-numerics.md sections 2, 6, 7, 14, 16, 17). A unit is a row along the last
+// axis; mantissas are i16, `padded` to a row with zeros.
+//
+// Floats: integers below 2^53 times powers of two in binary64 and one rounding; single operations of
+// binary32. A quotient `w / (D * 2^e)` is further from a half than binary64 rounds, or is one.
+
+import { rotateSlice } from "./attention.as";
+import { inverseRoot, logOf, naturalScore } from "./graph-function.as";
+import {
+  at4,
+  failFirst,
+  failRow,
+  isBadF32,
+  TABLES,
+} from "./graph-record.as";
+import { momentSquares, moments, momentSum } from "./graph-sum.as";
+import { address, EXP2, SINES, word } from "./layout.as";
+import { largestBits, normRow, quantizeRow } from "./row.as";
+import { exp2Fraction, power, roundOnce, sinePhase } from "./scalar.as";
+
+/** [4] x, [5] columns, [6] out, [7] exponents, [8] padded, [9] bits */
+export function quantizeRange(p: usize, from: i32, to: i32): void {
+  const n = word(p, 5);
+  const padded = word(p, 8);
+  for (let row = from; row < to; row++) {
+    const x = address(p, 4) + <usize>row * (<usize>n << 2);
+    const out = address(p, 6) + <usize>row * (<usize>padded << 1);
+    store<i32>(at4(address(p, 7), row), quantizeRow(x, n, padded, word(p, 9), -149, out));
+  }
+}
+
+/** [4] x, [5] columns, [6] out, [7] exponents, [8] padded, [9] bits, [10] scales */
+export function quantizeColumnsRange(p: usize, from: i32, to: i32): void {
+  const n = word(p, 5);
+  const padded = word(p, 8);
+  const limit = <f64>((1 << (word(p, 9) - 1)) - 1);
+  for (let row = from; row < to; row++) {
+    const x = address(p, 4) + <usize>row * (<usize>n << 2);
+    const out = address(p, 6) + <usize>row * (<usize>padded << 1);
+    const bits = largestBits(x, n);
+    const largest = <f64>reinterpret<f32>(bits);
+    // 255 * limit is below 2^21, so this is at most the exponent sought, and 31 steps reach it.
+    let e = max(-149, max(1, bits >> 23) - 127 - 22);
+    if (bits < 0x800000) e = -149;
+    while (e < 122 && largest > limit * 255 * power(e)) e += 1;
+    let scale = 128;
+    while (scale < 255 && largest > limit * <f64>scale * power(e)) scale += 1;
+    const unit = <f64>scale * power(e);
+    for (let i = 0; i < n; i++) {
+      store<i16>(out + (<usize>i << 1), <i16>nearest<f64>(<f64>load<f32>(at4(x, i)) / unit));
+    }
+    for (let i = n; i < padded; i++) store<i16>(out + (<usize>i << 1), 0);
+    store<i32>(at4(address(p, 7), row), e);
+    store<i32>(at4(address(p, 10), row), scale);
+  }
+}
+
+/** [4] mantissas, [5] columns, [6] out, [7] exponents, [8] padded, [9] scales or 0 */
+export function dequantizeRange(p: usize, from: i32, to: i32): void {
+  const n = word(p, 5);
+  for (let row = from; row < to; row++) {
+    const m = address(p, 4) + <usize>row * (<usize>word(p, 8) << 1);
+    const out = address(p, 6) + <usize>row * (<usize>n << 2);
+    const scale = address(p, 9) == 0 ? 1 : load<i32>(at4(address(p, 9), row));
+    const factor = <f64>scale * power(load<i32>(at4(address(p, 7), row)));
+    let good = true;
+    for (let i = 0; i < n; i++) {
+      const y = roundOnce(<f64>load<i16>(m + (<usize>i << 1)) * factor);
+      store<f32>(at4(out, i), y);
+      if (isBadF32(y)) good = false;
+    }
+    if (!good) failRow(p, row);
+  }
+}
+
+/** [4] x, [5] columns, [6] out, [7..9] epsilon's mantissa, exponent, floor */
+export function rmsNormRange(p: usize, scratch: usize, from: i32, to: i32): void {
+  const n = word(p, 5);
+  for (let row = from; row < to; row++) {
+    const at = <usize>row * (<usize>n << 2);
+    const x = address(p, 4) + at;
+    const y = address(p, 6) + at;
+    normRow(x, n, (n + 7) & ~7, word(p, 7), word(p, 8), word(p, 9), scratch, y);
+  }
+}
+
+/** Words of rmsNormRange */
+export function layerNormRange(p: usize, scratch: usize, from: i32, to: i32): void {
+  const n = word(p, 5);
+  const padded = (n + 7) & ~7;
+  for (let row = from; row < to; row++) {
+    const at = <usize>row * (<usize>n << 2);
+    const y = address(p, 6) + at;
+    const e = quantizeRow(address(p, 4) + at, n, padded, 16, word(p, 9), scratch);
+    moments(scratch, padded);
+    const total = momentSum;
+    const shift = word(p, 8) - 2 * e;
+    // n^2 * eps has at most 54 bits, and the floor of e keeps it below 2^61 on the grid.
+    const eps = <u64>n * <u64>n * <u64>word(p, 7);
+    const onGrid = shift >= 0 ? eps << min(shift, 62) : eps >> min(-shift, 63);
+    const sum = <u64>(<i64>n * momentSquares - total * total) + onGrid;
+    if (sum == 0) {
+      memory.fill(y, 0, <usize>n << 2);
+      continue;
+    }
+    const j = (41 - <i32>clz<u64>(sum)) >> 1;
+    const v = j >= 0 ? sum >> (2 * j) : sum << (-2 * j);
+    const factor = <f64>inverseRoot(v) * power(-28 - j);
+    for (let i = 0; i < n; i++) {
+      const centred = <i64>n * <i64>load<i16>(scratch + (<usize>i << 1)) - total;
+      store<f32>(at4(y, i), roundOnce(<f64>centred * factor));
+    }
+  }
+}
+
+/** The largest of n values, n at least 1. */
+function largestOf(x: usize, n: i32): f32 {
+  let i = 0;
+  let result = load<f32>(x);
+  if (n >= 4) {
+    let wide = v128.load(x);
+    for (i = 4; i + 4 <= n; i += 4) wide = f32x4.max(wide, v128.load(at4(x, i)));
+    result = max<f32>(
+      max<f32>(f32x4.extract_lane(wide, 0), f32x4.extract_lane(wide, 1)),
+      max<f32>(f32x4.extract_lane(wide, 2), f32x4.extract_lane(wide, 3)),
+    );
+  }
+  for (; i < n; i++) result = max<f32>(result, load<f32>(at4(x, i)));
+  return result;
+}
+
+/** [4] x, [5] columns, [6] out */
+export function reduceMaxRange(p: usize, from: i32, to: i32): void {
+  const n = word(p, 5);
+  for (let row = from; row < to; row++) {
+    const x = address(p, 4) + <usize>row * (<usize>n << 2);
+    store<f32>(at4(address(p, 6), row), largestOf(x, n));
+  }
+}
+
+/** The lowest index of the largest of n values. */
+export function argmaxOf(x: usize, n: i32): i32 {
+  const largest = largestOf(x, n);
+  let i = 0;
+  while (load<f32>(at4(x, i)) != largest) i += 1;
+  return i;
+}
+
+/** [4] x, [5] columns, [6] out */
+export function argmaxRange(p: usize, from: i32, to: i32): void {
+  const n = word(p, 5);
+  for (let row = from; row < to; row++) {
+    const x = address(p, 4) + <usize>row * (<usize>n << 2);
+    store<i32>(at4(address(p, 6), row), argmaxOf(x, n));
+  }
+}
+
+/**
+ * Each value's power of two below the maximum, as `u + (-n << 16)` (n is at least -2^14); returns the sum L.
+ * Floats: one difference of binary32, which may be an infinity, and its score.
+ */
+function powersOf(table: usize, x: usize, n: i32, top: f32, out: usize): u64 {
+  let total: u64 = 0;
+  for (let i = 0; i < n; i++) {
+    const z = -naturalScore(top - load<f32>(at4(x, i)));
+    const down = <u32>(-(z >> 16));
+    const u = exp2Fraction(table, <u32>(z & 65535));
+    store<u32>(at4(out, i), u | (down << 16));
+    if (down < 32) total += <u64>((u << 16) >> down);
+  }
+  return total;
+}
+
+/** [4] x, [5] columns, [6] out, [7] rows that see 1 more column each, or 0 */
+export function softmaxRange(control: usize, p: usize, from: i32, to: i32): void {
+  const n = word(p, 5);
+  const rows = word(p, 7);
+  for (let row = from; row < to; row++) {
+    const at = <usize>row * (<usize>n << 2);
+    const x = address(p, 4) + at;
+    const y = address(p, 6) + at;
+    const count = rows == 0 ? n : n - rows + (row % rows) + 1;
+    memory.fill(at4(y, count), 0, <usize>(n - count) << 2);
+    if (count == 0) continue;
+    const total = powersOf(address(control + EXP2, 0), x, count, largestOf(x, count), y);
+    const j = 40 - <i32>clz<u64>(total);
+    const head = j >= 0 ? total >> j : total << -j;
+    const reciprocal = <f64>((<u64>1 << 47) / head);
+    for (let i = 0; i < count; i++) {
+      const packed = load<u32>(at4(y, i));
+      // u and the reciprocal have 16 and 25 bits. Below 2^-400 all is 0.
+      const e = -<i32>min<u32>(packed >> 16, 400) - j - 31;
+      store<f32>(at4(y, i), roundOnce(<f64>(packed & 65535) * reciprocal * power(e)));
+    }
+  }
+}
+
+/** `lse` of section 17 from the sum L. */
+function logOfTotal(tables: usize, total: u64): f32 {
+  const k = 40 - <i32>clz<u64>(total);
+  const m = k >= 0 ? total >> k : total << -k;
+  return logOf(tables, k - 8, <i32>m - 0x800000);
+}
+
+/** [4] x, [5] columns, [6] out */
+export function logSoftmaxRange(control: usize, p: usize, from: i32, to: i32): void {
+  const n = word(p, 5);
+  if (n == 0) return;
+  for (let row = from; row < to; row++) {
+    const at = <usize>row * (<usize>n << 2);
+    const x = address(p, 4) + at;
+    const y = address(p, 6) + at;
+    const top = largestOf(x, n);
+    const total = powersOf(address(control + EXP2, 0), x, n, top, y);
+    const lse = logOfTotal(address(control + TABLES, 0), total);
+    for (let i = 0; i < n; i++) store<f32>(at4(y, i), load<f32>(at4(x, i)) - top - lse);
+    failFirst(p, address(p, 6), row * n, row * n + n, n);
+  }
+}
+
+/** [4] x, [5] columns, [6] out, [7] targets; they have been checked */
+export function crossEntropyRange(
+  control: usize,
+  p: usize,
+  scratch: usize,
+  from: i32,
+  to: i32,
+): void {
+  const n = word(p, 5);
+  for (let row = from; row < to; row++) {
+    const x = address(p, 4) + <usize>row * (<usize>n << 2);
+    const top = largestOf(x, n);
+    const total = powersOf(address(control + EXP2, 0), x, n, top, scratch);
+    const lse = logOfTotal(address(control + TABLES, 0), total);
+    const target = load<i32>(at4(address(p, 7), row));
+    const y = lse - (load<f32>(at4(x, target)) - top);
+    store<f32>(at4(address(p, 6), row), y);
+    if (isBadF32(y)) failRow(p, row);
+  }
+}
+
+/** [4] steps, [5] pairs, [6] out: cosine and sine of each pair, [7] positions, [8] 1 to turn back */
+export function anglesRange(control: usize, p: usize, from: i32, to: i32): void {
+  const pairs = word(p, 5);
+  const table = address(control + SINES, 0);
+  for (let row = from; row < to; row++) {
+    const position = load<u32>(at4(address(p, 7), row));
+    const out = address(p, 6) + <usize>row * (<usize>pairs << 3);
+    for (let i = 0; i < pairs; i++) {
+      const phase = position * load<u32>(at4(address(p, 4), i));
+      const sine = sinePhase(table, phase);
+      store<i32>(at4(out, 2 * i), sinePhase(table, phase + 0x40000000));
+      store<i32>(at4(out, 2 * i + 1), word(p, 8) != 0 ? -sine : sine);
+    }
+  }
+}
+
+/** [4] x, [5] size, [6] out, [7] angles, [8] heads, [9] interleaved; a unit is a head */
+export function rotaryRange(p: usize, scratch: usize, from: i32, to: i32): void {
+  const size = word(p, 5);
+  const bytes = <usize>size << 2;
+  for (let unit = from; unit < to; unit++) {
+    const angles = address(p, 7) + <usize>(unit / word(p, 8)) * bytes;
+    const at = <usize>unit * bytes;
+    const x = address(p, 4) + at;
+    const y = address(p, 6) + at;
+    const padded = (size + 7) & ~7;
+    if (!rotateSlice(x, size, padded, angles, word(p, 9) != 0, scratch, y)) failRow(p, unit);
+  }
+}

@@ -1,0 +1,194 @@
+// Sums on a grid (docs/spec/01-numerics.md section 16): sum, mean, variance, scatter-add and fold.
+//
+// Floats: mantissas below 2^23, at most 2^30 of them, add up exactly in binary64. The mean divides an
+// integer below 2^43 by one up to 2^20: a quotient that is not the middle of two f32 is further from it
+// than the rounding of binary64 reaches. Longer quotients are integers whose lowest bit says "and more".
+
+import { address, word } from "./layout.as";
+import { at4, failRow, isBadF32 } from "./graph-record.as";
+import { largestBits, quantizeRow } from "./row.as";
+import { exponentOf, power, roundOnce } from "./scalar.as";
+
+/** What `gridSum` found besides the sum. One instance of the module for each thread, so no one shares it. */
+let gridExponent: i32 = 0;
+/** What `moments` finds. */
+export let momentSum: i64 = 0;
+export let momentSquares: i64 = 0;
+
+// @ts-ignore: decorator
+@inline
+function widen(sum: v128, partial: v128): v128 {
+  return i64x2.add(
+    sum,
+    i64x2.add(i64x2.extend_low_i32x4_s(partial), i64x2.extend_high_i32x4_s(partial)),
+  );
+}
+
+/** The sum of a row's mantissas. In binary32 the products are exact unless they round to 0 anyway. */
+function gridSum(x: usize, n: i32, bits: i32): i64 {
+  const e = exponentOf(largestBits(x, n), bits, -149);
+  gridExponent = e;
+  let wide = i64x2.splat(0);
+  let i = 0;
+  if (e >= -126) {
+    const factor = f32x4.splat(<f32>power(-e));
+    while (i + 4 <= n) {
+      // 128 mantissas of 24 bits stay below 2^31.
+      const end = min(n, i + 512);
+      let partial = i32x4.splat(0);
+      for (; i + 4 <= end; i += 4) {
+        const scaled = f32x4.nearest(f32x4.mul(v128.load(at4(x, i)), factor));
+        partial = i32x4.add(partial, i32x4.trunc_sat_f32x4_s(scaled));
+      }
+      wide = widen(wide, partial);
+    }
+  }
+  let total = i64x2.extract_lane(wide, 0) + i64x2.extract_lane(wide, 1);
+  const factor = power(-e);
+  for (; i < n; i++) total += <i64>nearest<f64>(<f64>load<f32>(at4(x, i)) * factor);
+  return total;
+}
+
+/** Sum of 16-bit mantissas and of their squares; up to 65536 of them, zeros to a multiple of 8. */
+export function moments(grid: usize, padded: i32): void {
+  let sums = i32x4.splat(0);
+  let squares = i64x2.splat(0);
+  const ones = i16x8.splat(1);
+  for (let i = 0; i < padded; i += 8) {
+    const m = v128.load(grid + (<usize>i << 1));
+    // A lane takes at most 2 * 32767 a step and 8192 steps.
+    sums = i32x4.add(sums, i32x4.dot_i16x8_s(m, ones));
+    squares = widen(squares, i32x4.dot_i16x8_s(m, m));
+  }
+  const wide = widen(i64x2.splat(0), sums);
+  momentSum = i64x2.extract_lane(wide, 0) + i64x2.extract_lane(wide, 1);
+  momentSquares = i64x2.extract_lane(squares, 0) + i64x2.extract_lane(squares, 1);
+}
+
+/** `R32(numerator / denominator * 2^e)` for `numerator < 2^62` and `denominator < 2^30`. */
+function roundQuotient(numerator: u64, denominator: u64, e: i32): f32 {
+  if (numerator == 0) return 0;
+  const up = <i32>clz<u64>(numerator) - 1;
+  const scaled = numerator << up;
+  let quotient = scaled / denominator;
+  let rest = scaled - quotient * denominator;
+  const down = max(0, 11 - <i32>clz<u64>(quotient));
+  rest |= quotient & ((<u64>1 << down) - 1);
+  quotient >>= down;
+  if (rest != 0) quotient |= 1;
+  return roundOnce(<f64>quotient * power(e - up + down));
+}
+
+/** [4] x, [5] columns, [6] out, [7] bits, [8] sum mean variance; a unit is a row, as in what follows */
+export function reduceRange(p: usize, scratch: usize, from: i32, to: i32): void {
+  const n = word(p, 5);
+  for (let row = from; row < to; row++) {
+    const x = address(p, 4) + <usize>row * (<usize>n << 2);
+    let y: f32;
+    if (word(p, 8) == 2) {
+      const padded = (n + 7) & ~7;
+      const e = quantizeRow(x, n, padded, 16, -149, scratch);
+      moments(scratch, padded);
+      const spread = <i64>n * momentSquares - momentSum * momentSum;
+      y = roundQuotient(<u64>spread, <u64>n * <u64>n, 2 * e);
+    } else {
+      const total = <f64>gridSum(x, n, word(p, 7));
+      y = roundOnce((word(p, 8) == 0 ? total : total / <f64>n) * power(gridExponent));
+    }
+    store<f32>(at4(address(p, 6), row), y);
+    if (isBadF32(y)) failRow(p, row);
+  }
+}
+
+/** `SUM` with 24 bits of what lies `offset` bytes behind each of `count` addresses. */
+function sumListed(list: usize, count: i32, offset: usize): f32 {
+  let largest = 0;
+  for (let i = 0; i < count; i++) {
+    largest = max(largest, load<i32>(<usize>load<u32>(at4(list, i)) + offset) & 0x7fffffff);
+  }
+  const e = exponentOf(largest, 24, -149);
+  const factor = power(-e);
+  let total: f64 = 0;
+  for (let i = 0; i < count; i++) {
+    total += nearest<f64>(<f64>load<f32>(<usize>load<u32>(at4(list, i)) + offset) * factor);
+  }
+  return roundOnce(total * power(e));
+}
+
+/**
+ * One unit: [4] indices, [5] how many, [6] starts, [7] lists, [8] rows of the result, [9] updates, [10]
+ * bytes of a row. Groups the addresses of the updates by index: list v is `starts[v]` to `starts[v + 1]`.
+ */
+export function groupUpdates(p: usize): void {
+  const indices = address(p, 4);
+  const count = word(p, 5);
+  const starts = address(p, 6);
+  const size = word(p, 8);
+  memory.fill(starts, 0, (<usize>size + 2) << 2);
+  for (let i = 0; i < count; i++) {
+    const at = at4(starts, load<i32>(at4(indices, i)) + 2);
+    store<i32>(at, load<i32>(at) + 1);
+  }
+  for (let v = 2; v < size + 2; v++) {
+    store<i32>(at4(starts, v), load<i32>(at4(starts, v)) + load<i32>(at4(starts, v - 1)));
+  }
+  for (let i = 0; i < count; i++) {
+    const at = at4(starts, load<i32>(at4(indices, i)) + 1);
+    const place = load<i32>(at);
+    store<i32>(at, place + 1);
+    store<u32>(at4(address(p, 7), place), <u32>(address(p, 9) + <usize>i * <usize>word(p, 10)));
+  }
+}
+
+/** [4] starts, [5] columns, [6] out, [7] lists; a unit is a row of the result */
+export function scatterRange(p: usize, from: i32, to: i32): void {
+  const columns = word(p, 5);
+  for (let v = from; v < to; v++) {
+    const start = load<i32>(at4(address(p, 4), v));
+    const count = load<i32>(at4(address(p, 4), v + 1)) - start;
+    const out = address(p, 6) + <usize>v * (<usize>columns << 2);
+    let good = true;
+    for (let j = 0; j < columns; j++) {
+      const y = sumListed(at4(address(p, 7), start), count, <usize>j << 2);
+      store<f32>(at4(out, j), y);
+      if (isBadF32(y)) good = false;
+    }
+    if (!good) failRow(p, v);
+  }
+}
+
+/** Words as in `patchesRange`, of which [4] is out, [6] the windows and [5] unused; a unit is a pixel of the image. */
+export function foldRange(p: usize, scratch: usize, from: i32, to: i32): void {
+  const height = word(p, 7);
+  const width = word(p, 8);
+  const channels = word(p, 9);
+  const down = word(p, 10);
+  const across = word(p, 11);
+  const run = <usize>channels << 2;
+  for (let unit = from; unit < to; unit++) {
+    const batch = unit / (height * width);
+    const row = (unit / width) % height;
+    const column = unit % width;
+    let count = 0;
+    for (let i = 0; i < word(p, 12); i++) {
+      const top = row + word(p, 18) - i * word(p, 16);
+      if (top < 0 || top % word(p, 14) != 0 || top / word(p, 14) >= down) continue;
+      for (let j = 0; j < word(p, 13); j++) {
+        const left = column + word(p, 19) - j * word(p, 17);
+        if (left < 0 || left % word(p, 15) != 0 || left / word(p, 15) >= across) continue;
+        const window = (batch * down + top / word(p, 14)) * across + left / word(p, 15);
+        const at = <usize>((window * word(p, 12) + i) * word(p, 13) + j);
+        store<u32>(at4(scratch, count), <u32>(address(p, 6) + at * run));
+        count += 1;
+      }
+    }
+    const out = address(p, 4) + <usize>unit * run;
+    let good = true;
+    for (let c = 0; c < channels; c++) {
+      const y = sumListed(scratch, count, <usize>c << 2);
+      store<f32>(at4(out, c), y);
+      if (isBadF32(y)) good = false;
+    }
+    if (!good) failRow(p, unit);
+  }
+}
