@@ -36,6 +36,11 @@ export const DIM_LIMITS: { readonly terms: 64; readonly degree: 16; readonly coe
 
 const ZERO: Dim = { terms: [] };
 
+/** The largest value of each symbol. */
+export function dimBounds(symbols: readonly DimSymbol[]): DimBounds {
+  return new Map(symbols.map(({ name, max }) => [name, max]));
+}
+
 /** The polynomial of a number or of itself. @throws TensorError `tensor/dimension` if not an integer */
 export function dim(value: DimLike): Dim {
   if (typeof value !== "number") return value;

@@ -4,9 +4,10 @@
 import { assert, present } from "gyrotron/base";
 import { TensorError } from "../error.ts";
 import type { Dim, DimBounds, DimSymbol } from "./dimension.ts";
-import { symbolsOfDim } from "./dimension.ts";
+import { dimBounds, symbolsOfDim } from "./dimension.ts";
 import { inferType, isName } from "./infer.ts";
 import { GRAPH_LIMITS, OP_TABLE_VERSION } from "./op-list.ts";
+import { proveGraph } from "./proof.ts";
 import type { InputRole, Node } from "./op.ts";
 import { equalTypes, formatType } from "./type-check.ts";
 import type { TensorType } from "./value.ts";
@@ -35,8 +36,8 @@ export interface GraphInput {
 }
 
 /**
- * Checks nodes and outputs and drops what no output needs.
- * @throws TensorError `tensor/graph`, `tensor/type`, `tensor/attribute`, `tensor/limit`, `tensor/dimension`
+ * Checks nodes and outputs, drops what no output needs, and proves that no accumulator overflows.
+ * @throws TensorError `tensor/graph`, `tensor/type`, `tensor/attribute`, `tensor/limit`, `tensor/dimension`, `tensor/overflow`
  */
 export function createGraph(
   symbols: readonly DimSymbol[],
@@ -59,12 +60,8 @@ export function createGraph(
     ...pruned,
   };
   checkNames(graph);
+  proveGraph(graph);
   return graph;
-}
-
-/** The largest value of each symbol. */
-export function dimBounds(symbols: readonly DimSymbol[]): DimBounds {
-  return new Map(symbols.map(({ name, max }) => [name, max]));
 }
 
 /** The inputs of a graph in order. */

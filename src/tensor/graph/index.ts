@@ -7,6 +7,7 @@ export {
   type LinearOptions,
   type NormOptions,
 } from "./builder.ts";
+export { type GraphCost, graphCost, nodeCost, resolvedCost } from "./cost.ts";
 export { decodeGraph } from "./decode.ts";
 export { type Dim, type DimLike, type DimSymbol, type DimTerm, formatDim } from "./dimension.ts";
 export { encodeGraph, hashGraph } from "./encode.ts";
@@ -26,6 +27,9 @@ export {
 } from "./op-builder.ts";
 export { GRAPH_LIMITS, type GraphLimits, OP_KINDS, OP_TABLE_VERSION } from "./op-list.ts";
 export * from "./op.ts";
+export { type MemoryPlan, planGraph, type PlannedNode, planMemory } from "./plan.ts";
+export { type AccumulatorProof, proveGraph } from "./proof.ts";
 export { type PreparedRun, prepareRun, resolveGraph, runGraph, type Sizes } from "./resolve.ts";
+export { elementBytes, storageBytes } from "./storage.ts";
 export { formatType } from "./type-check.ts";
 export * from "./value.ts";
