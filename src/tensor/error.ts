@@ -8,6 +8,8 @@ export type TensorErrorInfo =
   | { code: "tensor/unsupported"; backend: string; what: string }
   | { code: "tensor/context-full"; capacity: number; position: number }
   | { code: "tensor/closed"; what: string }
+  | { code: "tensor/device-lost"; backend: string; reason: string }
+  | { code: "tensor/device-memory"; backend: string; what: string }
   /** An operand or the result of a node; `input` counts from 0, `result` is the type asked for. */
   | {
       code: "tensor/type";

@@ -35,7 +35,7 @@ export function composeWgsl(pieces: readonly WgslPiece[]): string {
 const FLOAT_WORDS =
   /\b(f16|f32|f64|(vec[234]|mat[234]x[234])[fh]|float|fma|enable|quantizeToF16|(un)?pack\w*(float|norm|F16|Float|Norm)\w*|(vec[234]|mat[234]x[234])\s*\()/;
 const FLOAT_LITERAL =
-  /(?<![\w.])(\d+\.\d*|\.\d+|\d+([eE][+-]?\d+)[fh]?|\d+[fh]|0[xX][0-9a-fA-F]*(\.[0-9a-fA-F]*|[pP]))(?!\w)/;
+  /(?<![\w.])((\d+\.\d*|\.\d+|\d+([eE][+-]?\d+)[fh]?|\d+[fh])(?!\w)|0[xX][0-9a-fA-F]*[.pP])/;
 
 /** The first float type, float builtin or float literal of a text; constructors of no stated type count. */
 export function findFloat(code: string): string | undefined {
