@@ -33,6 +33,13 @@ export class CaseValues {
     });
   }
 
+  /** Biased exponents in `low..high`, either sign, sometimes 0. */
+  spread(length: number, low: number, high: number): Float32Array {
+    return Float32Array.from({ length }, () =>
+      this.integer(0, 31) === 0 ? 0 : this.#withExponent(this.integer(low, high)),
+    );
+  }
+
   /** All finite exponents, subnormals and zeros included. */
   wild(length: number): Float32Array {
     return Float32Array.from({ length }, () => this.#withExponent(this.integer(0, 254)) + 0);

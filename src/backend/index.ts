@@ -1,6 +1,8 @@
 // Backends behind one contract: the oracle and the CPU's; conformance of any of them.
 export type { CaseSet } from "./cases.ts";
 export { type ConformanceReport, expectedDigest, runConformance } from "./conformance.ts";
+export { type GraphCase, graphCases } from "./graph-cases.ts";
+export { findGraphMismatches } from "./graph-conformance.ts";
 export { PUBLISHED_CONFORMANCE } from "./published-digest.ts";
 export { createReferenceBackend } from "./reference/index.ts";
 export { createWasmBackend } from "./wasm/index.ts";
