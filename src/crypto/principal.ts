@@ -136,7 +136,7 @@ const CRC_TABLE: Uint32Array = Uint32Array.from({ length: 256 }, (_, index) => {
 });
 
 /** CRC-32 as in IEEE 802.3. */
-function crc32(bytes: Uint8Array): number {
+export function crc32(bytes: Uint8Array): number {
   let value = 0xffff_ffff;
   for (const byte of bytes) value = CRC_TABLE[(value ^ byte) & 255]! ^ (value >>> 8);
   return (value ^ 0xffff_ffff) >>> 0;

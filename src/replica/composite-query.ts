@@ -27,6 +27,8 @@ import {
   wasmModuleNotFound,
 } from "./reject.ts";
 import type { CanisterRecord, Response } from "./state/records.ts";
+import { querySystemCanister } from "./system-canisters/dispatch.ts";
+import { isSystemCanister } from "./system-canisters/ids.ts";
 
 /** Calls below each other, the first query counted. */
 const DEPTH_MAX = 6;
@@ -86,6 +88,8 @@ class Evaluation {
   }
 
   run(call: QueryCall, depth: number): Response {
+    if (isSystemCanister(call.canisterId))
+      return querySystemCanister(this.#context, call.canisterId, call);
     // Only a composite query gets here with the management canister.
     if (isManagementCanister(call.canisterId))
       return queryManagement(this.#context, call.caller, call.methodName, call.argument);

@@ -4,6 +4,7 @@
 import type { StateView, StateWrite } from "gyrotron/store";
 import type { AuthenticatedSender } from "./http-api/index.ts";
 import type { RangeNode } from "gyrotron/job";
+import type { TokenConfig } from "./system-canisters/config.ts";
 
 /** A decided block. Times in ns since 1970. */
 export interface Block {
@@ -24,6 +25,8 @@ export interface NetworkConfig {
   nodeKeys: Uint8Array[];
   /** Number of nodes that prices are computed for (13 unless configured). */
   priceNodes: number;
+  /** Who has tokens and what they are worth; LOCAL_TOKENS unless configured. */
+  tokens?: TokenConfig | undefined;
   /** Whether anyone may make cycles with the provisional methods: for development networks. */
   provisional: boolean;
   /** Principals that may manage canisters they do not control. */

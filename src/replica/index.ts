@@ -14,3 +14,4 @@ export {
   type IngressRecord,
   networkCodec,
 } from "./state/records.ts";
+export * from "./system-canisters/index.ts";

@@ -28,6 +28,7 @@ import {
 } from "./reject.ts";
 import type { CanisterRecord, Response } from "./state/records.ts";
 import { ReplicaState } from "./state/replica-state.ts";
+import { isSystemCanister } from "./system-canisters/ids.ts";
 
 /** Runs a query method. */
 export function runQuery(
@@ -59,6 +60,7 @@ export function precheckCall(
 
 function precheck(context: ReadContext, content: IngressContent): Response | undefined {
   if (isManagementCanister(content.canisterId)) return precheckManagement(context, content);
+  if (isSystemCanister(content.canisterId)) return undefined;
   if (isNativeCanister(content.canisterId)) return onlyCanisters();
   return precheckCanister(context, content);
 }

@@ -19,6 +19,7 @@ export const ErrorCode = {
   subnetNotFound: 404,
   canisterRejected: 406,
   invalidManagementPayload: 408,
+  calledTrap: 503,
   snapshotImmutable: 409,
   contractViolation: 504,
   invalidWasm: 505,
@@ -81,6 +82,10 @@ export function rejectForCanister(response: Reject): Reject {
 const DOCS =
   "See documentation: https://internetcomputer.org/docs/current/references/execution-errors";
 const ADVICE: Readonly<Record<number, readonly [advice: string, anchor: string]>> = {
+  503: [
+    "Consider gracefully handling failures from this canister or altering the canister to handle exceptions.",
+    "trapped-explicitly",
+  ],
   536: [
     "Check that the method being called is exported by the target canister.",
     "method-not-found",

@@ -23,6 +23,7 @@ import { createModuleCache } from "./module-cache.ts";
 import { precheckCall, runQuery } from "./query.ts";
 import { KEY_PREFIX } from "./state/keys.ts";
 import { ReplicaState } from "./state/replica-state.ts";
+import { createSystemCanisters } from "./system-canisters/genesis.ts";
 
 /** What a replica is made of; all of it is optional. */
 export interface ReplicaOptions {
@@ -67,6 +68,7 @@ function genesisWrites(config: NetworkConfig, timeNs: bigint): StateWrite[] {
     visibility: "public",
     content: utf8Bytes(LLM_SERVICE_TEXT),
   } as const;
+  createSystemCanisters(state, config, timeNs);
   state.putPublicInfo(LLM_CANISTER_ID, { controllers: [], createdNs: timeNs, metadata: [service] });
   return state.writes();
 }

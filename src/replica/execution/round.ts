@@ -11,6 +11,8 @@ import { executeLlmCall } from "../jobs/llm-canister.ts";
 import { isNativeCanister } from "../native-canisters.ts";
 import { canisterNotFound, ErrorCode, reject } from "../reject.ts";
 import type { Message } from "../state/records.ts";
+import { executeSystemCall } from "../system-canisters/dispatch.ts";
+import { isSystemCanister } from "../system-canisters/ids.ts";
 import { executeCall } from "./call.ts";
 import { isHookDue, updateLowMemoryHook } from "./low-memory.ts";
 import { executeResponse } from "./response.ts";
@@ -42,6 +44,7 @@ function runMessage(context: BlockContext, id: Uint8Array, message: Message): vo
       "native canisters take calls only",
     );
     if (isManagementCanister(id)) executeManagement(context, message);
+    else if (isSystemCanister(id)) executeSystemCall(context, id, message);
     else executeLlmCall(context, message);
     return;
   }

@@ -167,7 +167,7 @@ export function isWasm64(
 
 /** Replaces the certified data; empty data is absent. */
 export function setCertifiedData(
-  context: BlockContext,
+  context: Pick<BlockContext, "state">,
   id: Uint8Array,
   data: Uint8Array | undefined,
 ): void {

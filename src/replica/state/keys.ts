@@ -39,6 +39,7 @@ export const KEY_PREFIX: Readonly<Record<KeyType, Uint8Array>> = {
   receipts: type("z"),
   retired: type("r"),
   stopDeadline: type("a"),
+  token: type("y"),
   history: type("H"),
   snapshot: type("S"),
   snapshotContent: type("C"),
@@ -74,6 +75,7 @@ export type KeyType =
   | "receipts"
   | "retired"
   | "stopDeadline"
+  | "token"
   | "history"
   | "snapshot"
   | "snapshotContent"

@@ -4,6 +4,7 @@
 import { type Codec, codec } from "gyrotron/base";
 import type { ImageState } from "gyrotron/canister";
 import { type IngressStatus, ingressStatusCodec } from "../certification/index.ts";
+import { type TokenConfig, tokenConfigCodec } from "../system-canisters/config.ts";
 import type { NetworkConfig, ThresholdKey } from "../contract.ts";
 
 const { bool, bytes, fixedBytes, list, oneOf, option, record, text, u32, u64, u8, u128, variant } =
@@ -23,6 +24,7 @@ export const networkCodec: Codec<NetworkConfig> = record<{
   rootKeyDer: Uint8Array;
   nodeKeys: Uint8Array[];
   priceNodes: number;
+  tokens?: TokenConfig | undefined;
   provisional: boolean;
   subnetAdmins: Uint8Array[];
   thresholdKeys: ThresholdKey[];
@@ -31,6 +33,7 @@ export const networkCodec: Codec<NetworkConfig> = record<{
   rootKeyDer: bytes,
   nodeKeys: list(bytes, 4),
   priceNodes: u32,
+  tokens: option(tokenConfigCodec),
   provisional: bool,
   subnetAdmins: list(bytes, 4),
   thresholdKeys: list(thresholdKeyCodec, 9),
