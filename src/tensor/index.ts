@@ -6,3 +6,4 @@ export * from "./error.ts";
 export * from "./op-check.ts";
 export * from "./precision.ts";
 export * from "./graph/index.ts";
+export * from "./gradient/index.ts";
