@@ -1,6 +1,7 @@
 // Backends behind one contract: the oracle and the CPU's; conformance of any of them.
 export type { CaseSet } from "./cases.ts";
 export { type ConformanceReport, expectedDigest, runConformance } from "./conformance.ts";
+export { formatSignals, type NodeSignal, signalToNoise } from "./float64/signal.ts";
 export { type GraphCase, graphCases } from "./graph-cases.ts";
 export { findGraphMismatches } from "./graph-conformance.ts";
 export { PUBLISHED_CONFORMANCE } from "./published-digest.ts";

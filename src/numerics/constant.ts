@@ -90,7 +90,7 @@ export function erfFixed(value: Fixed): Fixed {
     sum += term;
     term = (2n * multiplyFixed(term, square)) / (i + 2n);
   }
-  return divideFixed(2n * multiplyFixed(sum, expFixed(-square)), sqrtFixed(PI));
+  return divideFixed(2n * multiplyFixed(sum, expFixed(0n - square)), sqrtFixed(PI));
 }
 
 /** The square root, truncated. */
