@@ -1,16 +1,19 @@
 // The frame of a kernel: bindings, parameters, failures, and the loop over elements or rows. It owns what
 // all kernels of graphs share; the bodies are with the ops.
 //
-// Group 0 holds the parameters (uniform), the status of the run, the inputs and the outputs; group 1 the
-// tables of constants. The status has two words for each node: the smallest row with a bad index or grid,
+// Group 0 holds the parameters (uniform), the status of the run, the tables of functions where they are needed,
+// the inputs and the outputs; group 1 the small tables of device.ts. The status has two words for each node: the smallest row with a bad index or grid,
 // and the smallest row that is not finite; all ones where there is none.
 
+import { FUNCTION_TABLE } from "../wgsl/function-table.ts";
 import { composeWgsl, type WgslPiece } from "../wgsl/piece.ts";
 
 /** A compute kernel. Two kernels of one text are one pipeline. */
 export interface Kernel {
   readonly name: string;
   readonly text: string;
+  /** Whether it reads the tables of functions. */
+  readonly hasTables: boolean;
   readonly reads: number;
   readonly writes: number;
   /** Words of parameters. */
@@ -73,6 +76,8 @@ fn main(@builtin(workgroup_id) w: vec3u, @builtin(num_workgroups) g: vec3u, @bui
 }
 
 function kernelOf(source: KernelSource): Kernel {
+  const hasTables = needsPiece(source.pieces, FUNCTION_TABLE);
+  const first = hasTables ? 3 : 2;
   const word = source.isAtomic === true ? "atomic<u32>" : "u32";
   const bindings = [
     ...Array.from({ length: source.reads }, (_, i) => `var<storage, read> in${i}: array<u32>`),
@@ -80,7 +85,7 @@ function kernelOf(source: KernelSource): Kernel {
       { length: source.writes },
       (_, i) => `var<storage, read_write> out${i}: array<${word}>`,
     ),
-  ].map((binding, i) => `@group(0) @binding(${i + 2}) ${binding};`);
+  ].map((binding, i) => `@group(0) @binding(${i + first}) ${binding};`);
   const frame: WgslPiece = {
     name: "frame",
     needs: source.pieces,
@@ -101,5 +106,9 @@ ${source.body.trim()}
 `,
   };
   const { name, reads, writes, params } = source;
-  return { name, text: composeWgsl([frame]), reads, writes, params };
+  return { name, text: composeWgsl([frame]), hasTables, reads, writes, params };
+}
+
+function needsPiece(pieces: readonly WgslPiece[], wanted: WgslPiece): boolean {
+  return pieces.some((piece) => piece === wanted || needsPiece(piece.needs, wanted));
 }

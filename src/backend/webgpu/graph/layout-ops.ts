@@ -50,7 +50,7 @@ function copyKernel(rank: number): Kernel {
   const parts = Array.from({ length: rank }, (_, k) => rank - 1 - k).map(
     (k) => `
   { let size = param(${3 + 3 * k}u); let at = rest % size; rest = rest / size;
-    from += at * param(${4 + 3 * k}u); to += at * param(${5 + 3 * k}u); }`,
+    source += at * param(${4 + 3 * k}u); place += at * param(${5 + 3 * k}u); }`,
   );
   const kernel = elementKernel({
     name: `copy-${rank}`,
@@ -61,9 +61,9 @@ function copyKernel(rank: number): Kernel {
     body: /* wgsl */ `
 fn element(i: u32) {
   var rest = i;
-  var from = param(1u);
-  var to = param(2u);${parts.join("")}
-  out0[to] = in0[from];
+  var source = param(1u);
+  var place = param(2u);${parts.join("")}
+  out0[place] = in0[source];
 }`,
   });
   copyKernels.set(rank, kernel);

@@ -73,10 +73,13 @@ export class Plan {
   readonly constants: { readonly slot: Slot; readonly value: HostTensor }[] = [];
   /** Words given by the plan itself, such as steps of rotary embeddings. */
   readonly tables: { readonly slot: Slot; readonly words: Uint32Array<ArrayBuffer> }[] = [];
+  /** Threads for each row, if they are not chosen by its length: results do not depend on it. */
+  readonly rowWorkgroup: number | undefined;
   readonly #values: (Slot | undefined)[];
 
-  constructor(graph: ResolvedGraph) {
+  constructor(graph: ResolvedGraph, rowWorkgroup?: number) {
     this.graph = graph;
+    this.rowWorkgroup = rowWorkgroup;
     this.#values = graph.nodes.map(() => undefined);
   }
 
@@ -138,6 +141,7 @@ export class Plan {
     assert(step.reads.length === step.kernel.reads, "inputs of a kernel");
     assert(step.writes.length === step.kernel.writes, "outputs of a kernel");
     assert(step.params.length <= step.kernel.params, "parameters of a kernel");
+    assert(!step.reads.some((slot) => step.writes.includes(slot)), "a buffer read and written");
     if (step.workgroups > 0) this.steps.push(step);
   }
 

@@ -381,6 +381,19 @@ export function planRows(plan: Plan, index: number, node: NodeOf<RowOp>): void {
   });
 }
 
+/** Plans the index of the largest value of each row of the first operand. */
+export function planArgmax(plan: Plan, index: number, node: NodeOf<"argmax" | "sample">): void {
+  const { shape } = plan.inputType(node, 0);
+  const columns = lastAxis(shape);
+  plan.add({
+    kernel: kernelFor("argmax", rowWorkgroup(plan, columns)),
+    params: [rowCount(shape), columns, index],
+    reads: [plan.input(node, 0)],
+    writes: [plan.define(index)],
+    workgroups: rowCount(shape),
+  });
+}
+
 function extraParams(plan: Plan, node: NodeOf<RowOp>): number[] {
   switch (node.op) {
     case "sum":

@@ -1,5 +1,5 @@
 // The tables of the functions of section 15 of docs/spec/01-numerics.md in one storage buffer, which a
-// pipeline that needs it binds as group 1, binding 1.
+// kernel that needs it binds as binding 2 of group 0.
 //
 //   tanhEntry(i), erfEntry(i), tailEntry(i), tailTanhEntry(i)    i <= 1024
 //   logEntry(i), i <= 256; logCurveEntry(i), i < 256
@@ -29,7 +29,7 @@ export const FUNCTION_TABLE: WgslPiece = {
   name: "function-table",
   needs: [],
   text: /* wgsl */ `
-@group(1) @binding(1) var<storage, read> functionTable: array<u32>;
+@group(0) @binding(2) var<storage, read> functionTable: array<u32>;
 ${TABLES.map(
   ([name], i) => `fn ${name}(i: u32) -> u32 { return functionTable[${i * STRIDE}u + i]; }`,
 ).join("\n")}

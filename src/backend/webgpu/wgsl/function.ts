@@ -79,6 +79,7 @@ export const LOG: WgslPiece = {
   name: "log",
   needs: [FUNCTION_TABLE, SOFT_FLOAT, ROUND_WIDE],
   text: /* wgsl */ `
+const LOG_OF_TWO = ${LOG_TWO}i;
 fn logFraction(f: u32) -> i32 {
   let i = f >> 15u;
   let s = f & 32767u;
@@ -91,7 +92,7 @@ fn naturalLog(x: u32) -> u32 {
   if (mantissa == 0u || (x & 0x80000000u) != 0u) { return 0x7f800000u; }
   let zeros = countLeadingZeros(mantissa) - 8u;
   let e = softExponent(x) - i32(zeros) + 23;
-  return roundInteger(e * ${LOG_TWO} + logFraction((mantissa << zeros) - 0x800000u), -24);
+  return roundInteger(e * LOG_OF_TWO + logFraction((mantissa << zeros) - 0x800000u), -24);
 }
 `,
 };
