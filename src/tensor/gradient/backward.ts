@@ -2,7 +2,7 @@
 // order of nodes, with the rules of each op.
 
 import { TensorError } from "../error.ts";
-import type { GraphBuilder, Value } from "../graph/index.ts";
+import type { GraphBuilder, OpKind, Value } from "../graph/index.ts";
 import { productOfDims } from "../graph/dimension.ts";
 import { isOne } from "../graph/op-builder.ts";
 import { CONTRACTION_RULES } from "./contraction.ts";
@@ -19,6 +19,9 @@ export const GRADIENT_RULES: RuleTable = {
   ...ROW_RULES,
   ...CONTRACTION_RULES,
 };
+
+/** Ops that a gradient passes through. */
+export const GRADIENT_OPS: readonly OpKind[] = Object.keys(GRADIENT_RULES) as OpKind[];
 
 /**
  * The parts of the gradient of a loss of one element by each value; none where it does not depend on it.

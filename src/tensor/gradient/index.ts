@@ -1,4 +1,5 @@
 // Gradients of graphs, as graphs of the same ops.
+export { GRADIENT_OPS } from "./backward.ts";
 export {
   differentiate,
   differentiateOnGrid,
