@@ -13,7 +13,6 @@ import {
   hostF32,
   hostI32,
   type HostTensor,
-  inputsOf,
   prepareRun,
   type ResolvedGraph,
   type RunInputs,
@@ -288,7 +287,7 @@ async function gradientsOf(
   graph: Graph,
   inputs: RunInputs,
   names: readonly string[],
-): Promise<Record<string, ArrayLike<number>>> {
+): Promise<Record<string, number[]>> {
   const prepared = prepareRun(gradients(graph, "loss", names), inputs);
   const result = await createReferenceBackend().runGraph(prepared.graph, prepared.inputs);
   ok(result.failure === undefined, "the run fails");
@@ -315,7 +314,7 @@ function interpret(graph: ResolvedGraph, inputs: Numbers, trace: readonly HostTe
   for (const [i, node] of graph.nodes.entries()) {
     if (node.op === "input") {
       const { shape, data } = present(inputs[node.name]);
-      values.push({ shape, data: Float64Array.from(data, Number) });
+      values.push({ shape, data: Float64Array.from(Array.from(data, Number)) });
     } else if (node.op === "constant") values.push(floatOf(node.value));
     else {
       const operands = node.inputs.map((input) => values[input]!);
@@ -333,7 +332,7 @@ function differentiateNumerically(
   const step = 1e-5;
   const { shape, data } = present(inputs[name]);
   const at = (i: number, by: number): number => {
-    const changed = Float64Array.from(data, Number);
+    const changed = Float64Array.from(Array.from(data, Number));
     changed[i]! += by;
     return loss({ ...inputs, [name]: { shape, data: changed } });
   };
