@@ -6,4 +6,4 @@ export {
   type ModelFiles,
   type TokenizerFiles,
 } from "./language-model.ts";
-export { type JobRun, runJob } from "./run-job.ts";
+export { type JobRun, type RunControls, runJob } from "./run-job.ts";

@@ -3,8 +3,15 @@
 
 import { assert } from "gyrotron/base";
 import { encodeJobResult, type Job, JOB_RESULT_BYTES_MAX, type JobResult } from "gyrotron/job";
-import type { GenerationOutcome, TextGenerator } from "gyrotron/learn";
+import type {
+  Adjustments,
+  Constraint,
+  GeneratedToken,
+  GenerationOutcome,
+  TextGenerator,
+} from "gyrotron/learn";
 import { TokenStream } from "gyrotron/model";
+import { GrowingText } from "./growing-text.ts";
 import type { LanguageModel } from "./language-model.ts";
 
 /** A run's result and what it took, for reports. */
@@ -14,12 +21,25 @@ export interface JobRun {
   tokens: readonly number[];
 }
 
+/** What a run may ask for that jobs of the network do not have. */
+export interface RunControls {
+  readonly adjustments?: Adjustments;
+  readonly constraint?: Constraint;
+  /** Least weight of a candidate in 1/65536 of the largest. */
+  readonly minP?: number;
+  /** Texts that end the answer and are no part of it; none is empty. */
+  readonly stops?: readonly string[];
+  /** Sees each token with its logits as it is drawn. */
+  readonly onToken?: (token: GeneratedToken) => void;
+}
+
 /** Runs a job; `onText` gets the text so far after each token. @throws TensorError if the device fails */
 export async function runJob(
   model: LanguageModel,
   generator: TextGenerator,
   job: Job,
   onText: (text: string) => void = () => {},
+  controls: RunControls = {},
 ): Promise<JobRun> {
   const { prepared, tokenizer, frame } = model;
   const prompt = frame.promptOf(job.messages);
@@ -33,16 +53,21 @@ export async function runJob(
     const detail = `${promptTokens.length} tokens, at most ${context - 1} fit`;
     return finished({ kind: "failed", reason: "promptTooLong", detail }, []);
   }
-  const text = new GrowingText(new TokenStream(tokenizer), promptTokens);
+  const { adjustments, constraint, minP = 0, stops = [], onToken } = controls;
+  const text = new GrowingText(new TokenStream(tokenizer), promptTokens, stops);
   const { temperature, topK, topP, seed } = job.sampling;
   const outcome = await generator.generate({
     promptTokens,
     maxTokens: job.outputTokensMax,
-    sampling: { temperature, topK, topP },
+    sampling: { temperature, topK, topP, minP },
     seed,
-    onToken({ token }) {
-      if (!prepared.endTokens.includes(token)) onText(text.push(token));
+    ...(adjustments && { adjustments }),
+    ...(constraint && { constraint }),
+    onToken(drawn) {
+      onToken?.(drawn);
+      if (!prepared.endTokens.includes(drawn.token)) onText(text.push(drawn.token));
     },
+    isComplete: () => text.isStopped,
   });
   return resultOf(outcome, text, promptTokens.length);
 }
@@ -59,7 +84,7 @@ function resultOf(outcome: GenerationOutcome, text: GrowingText, promptTokens: n
     text: text.end(),
     promptTokens,
     outputTokens: outcome.drawn,
-    finish: outcome.finish === "end" ? "stop" : "length",
+    finish: outcome.finish === "end" || outcome.finish === "stop" ? "stop" : "length",
     logitsDigest: outcome.digest,
   };
   return finished(result, outcome.tokens);
@@ -72,25 +97,4 @@ function finished(result: JobResult, tokens: readonly number[]): JobRun {
     "a text of the longest context fits into a result",
   );
   return { result, encoded, tokens };
-}
-
-/** Text behind the prompt as tokens arrive. */
-class GrowingText {
-  readonly #stream: TokenStream;
-  #text = "";
-
-  constructor(stream: TokenStream, promptTokens: readonly number[]) {
-    this.#stream = stream;
-    // The stream must have seen the prompt: what it drops or joins depends on what came before.
-    for (const token of promptTokens) this.#stream.push(token);
-  }
-
-  push(token: number): string {
-    this.#text += this.#stream.push(token);
-    return this.#text;
-  }
-
-  end(): string {
-    return this.#text + this.#stream.end();
-  }
 }

@@ -11,6 +11,8 @@ export interface Flags {
   readonly positionals: readonly string[];
   /** A flag's text; undefined if it is absent. */
   text(name: string): string | undefined;
+  /** The texts of a flag that may stand more than once. */
+  texts(name: string): readonly string[];
   isSet(name: string): boolean;
 }
 
@@ -34,12 +36,16 @@ export function readFlags(args: readonly string[], table: FlagTable, usage: stri
       options: table,
       allowPositionals: true,
     });
-    const given = values as Readonly<Record<string, string | boolean | undefined>>;
+    const given = values as Readonly<Record<string, unknown>>;
     return {
       positionals,
       text: (name) => {
         const value = given[name];
         return typeof value === "string" ? value : undefined;
+      },
+      texts: (name) => {
+        const value = given[name];
+        return Array.isArray(value) ? value.map(String) : [];
       },
       isSet: (name) => given[name] === true,
     };

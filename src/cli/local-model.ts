@@ -2,7 +2,7 @@
 // The same code and the same bits as the accelerator of a node.
 
 import { existsSync } from "node:fs";
-import { type JobRun, type LanguageModel, runJob } from "gyrotron/accelerator";
+import { type JobRun, type LanguageModel, type RunControls, runJob } from "gyrotron/accelerator";
 import { createWasmBackend } from "gyrotron/backend";
 import type { Job } from "gyrotron/job";
 import { createGenerator, type TextGenerator } from "gyrotron/learn";
@@ -54,15 +54,20 @@ export class LocalModel {
   }
 
   /** Runs a job; `onText` gets each new piece of the text. */
-  async run(job: Job, onText: (piece: string) => void = () => {}): Promise<TimedRun> {
+  async run(
+    job: Job,
+    onText: (piece: string) => void = () => {},
+    controls: RunControls = {},
+  ): Promise<TimedRun> {
     const startMs = performance.now();
     let firstMs: number | undefined;
     let shown = 0;
-    const run = await runJob(this.model, this.#generator, job, (text) => {
+    const show = (text: string): void => {
       firstMs ??= performance.now();
       if (text.length > shown) onText(text.slice(shown));
       shown = text.length;
-    });
+    };
+    const run = await runJob(this.model, this.#generator, job, show, controls);
     const endMs = performance.now();
     firstMs ??= endMs;
     const { result } = run;

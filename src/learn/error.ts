@@ -6,6 +6,7 @@ export type GenerationErrorInfo =
   | { code: "learn/prompt-empty" }
   | { code: "learn/prompt-too-long"; tokens: number; context: number }
   | { code: "learn/token-unknown"; token: number; vocabulary: number }
+  | { code: "learn/schema"; path: string; what: string }
   | { code: "learn/parameter"; name: string; value: number; min: number; max: number };
 
 /** A request that cannot be run, known before any computation. */

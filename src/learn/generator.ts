@@ -5,6 +5,8 @@ import { assert, present } from "gyrotron/base";
 import { PURPOSE_SAMPLING, randomU64 } from "gyrotron/numerics";
 import type { PreparedModel } from "gyrotron/model";
 import type { Backend, Cost, Decoder, DecoderRow, NonFinite, SequenceCache } from "gyrotron/tensor";
+import { adjustLogits, type Adjustments, checkAdjustments } from "./adjustment.ts";
+import type { Constraint } from "./constraint.ts";
 import { checkInteger, GenerationError } from "./error.ts";
 import { LogitsDigest } from "./logits-digest.ts";
 import { generationCost, tokensMax } from "./quote.ts";
@@ -17,12 +19,17 @@ export interface GenerationRequest {
   /** Tokens to draw at most; the context may allow fewer. */
   readonly maxTokens: number;
   readonly sampling: SamplingParameters;
+  readonly adjustments?: Adjustments;
+  /** What the text may be, from its first token on; used up by this request. */
+  readonly constraint?: Constraint;
   /** u64. */
   readonly seed: bigint;
   /** u32 that tells sequences of one job apart. Default 0. */
   readonly sequence?: number;
   /** Called with each token and its logits as they are known; generation waits for the promise. */
   readonly onToken?: (token: GeneratedToken) => void | Promise<void>;
+  /** Asked after each token that is no end token; true ends the generation with `stop`. */
+  readonly isComplete?: () => boolean;
   /** Checked before each step; true ends the generation with `cancelled`. */
   readonly isCancelled?: () => boolean;
 }
@@ -43,7 +50,8 @@ export type GenerationOutcome =
       readonly kind: "done";
       /** What was drawn, without an end token. */
       readonly tokens: readonly number[];
-      readonly finish: "end" | "length" | "context";
+      /** `stop` where the request or its constraint saw the text complete. */
+      readonly finish: "end" | "stop" | "length" | "context";
       /** Chain over the logits of every drawn token. */
       readonly digest: Uint8Array;
       /** Tokens drawn, an end token included: what is charged. */
@@ -149,6 +157,8 @@ class SequenceRun {
   readonly #limit: number;
   readonly #digest: LogitsDigest = new LogitsDigest();
   readonly #tokens: number[] = [];
+  /** How often tokens stand in prompt and text. */
+  readonly #counts: Map<number, number> = new Map();
   /** Tokens still to be run: what is left of the prompt, or the last token drawn. */
   #waiting: readonly number[];
   #position = 0;
@@ -165,6 +175,7 @@ class SequenceRun {
     this.#waiting = request.promptTokens;
     this.cache = options.cache;
     this.#limit = options.limit;
+    for (const token of request.promptTokens) this.#count(token);
   }
 
   checkCancelled(): void {
@@ -191,23 +202,52 @@ class SequenceRun {
   async advance(logits: Float32Array | undefined): Promise<void> {
     if (this.#waiting.length > 0) return;
     assert(logits !== undefined, "logits were asked for");
-    const { sampling, seed, sequence = 0, onToken, maxTokens } = this.#request;
+    const { onToken, isComplete, constraint, maxTokens } = this.#request;
     const position = this.#position - 1;
     this.#digest.add(position, logits);
-    const token = sampleToken(logits, sampling, () =>
-      randomU64({ seed, sequence, purpose: PURPOSE_SAMPLING, position }),
-    );
+    const token = this.#draw(logits, position);
     const isEnd = this.#model.endTokens.includes(token);
     if (!isEnd) this.#tokens.push(token);
+    this.#count(token);
+    if (!isEnd) constraint?.accept(token);
     const drawn = this.#tokens.length + (isEnd ? 1 : 0);
+    await onToken?.({ token, position, logits, digest: this.#digest.value });
     if (isEnd) this.#finish("end", drawn);
+    else if (isComplete?.() === true || this.#isDeadEnd()) this.#finish("stop", drawn);
     else if (drawn === maxTokens) this.#finish("length", drawn);
     else if (drawn === this.#limit) this.#finish("context", drawn);
     else this.#waiting = [token];
-    await onToken?.({ token, position, logits, digest: this.#digest.value });
   }
 
-  #finish(finish: "end" | "length" | "context", drawn: number): void {
+  #draw(logits: Float32Array, position: number): number {
+    const { sampling, adjustments, seed, sequence = 0 } = this.#request;
+    const adjusted = adjustments ? adjustLogits(logits, adjustments, this.#counts) : logits;
+    const random = (): bigint => randomU64({ seed, sequence, purpose: PURPOSE_SAMPLING, position });
+    return sampleToken(adjusted, sampling, random, this.#allowed());
+  }
+
+  /** What the constraint allows, and the end where it allows that. */
+  #allowed(): Uint8Array | undefined {
+    const { constraint } = this.#request;
+    if (constraint === undefined) return undefined;
+    const allowed = constraint.allowed();
+    if (!constraint.mayEnd) return allowed;
+    const withEnd = allowed.slice();
+    for (const token of this.#model.endTokens) withEnd[token] = 1;
+    return withEnd;
+  }
+
+  /** Whether the constraint leaves nothing to say: the text is complete, or no token spells its rest. */
+  #isDeadEnd(): boolean {
+    const { constraint } = this.#request;
+    return constraint !== undefined && !constraint.allowed().includes(1);
+  }
+
+  #count(token: number): void {
+    this.#counts.set(token, (this.#counts.get(token) ?? 0) + 1);
+  }
+
+  #finish(finish: "end" | "stop" | "length" | "context", drawn: number): void {
     const cost = generationCost(this.#model, this.#request.promptTokens.length, drawn);
     const digest = this.#digest.value;
     this.outcome = { kind: "done", tokens: this.#tokens, finish, digest, drawn, cost };
@@ -225,4 +265,5 @@ function checkRequest(model: PreparedModel, request: GenerationRequest): void {
   checkInteger("maxTokens", request.maxTokens, { min: 1, max: 2 ** 31 - 1 });
   checkInteger("sequence", request.sequence ?? 0, { min: 0, max: 2 ** 32 - 1 });
   checkSampling(request.sampling);
+  if (request.adjustments !== undefined) checkAdjustments(request.adjustments, vocabulary);
 }

@@ -13,6 +13,8 @@ export interface SamplingParameters {
   readonly topK: number;
   /** Share of probability kept, in 1/65536; 65536 keeps all. */
   readonly topP: number;
+  /** Least weight kept, in 1/65536 of the largest; 0 keeps all. Default 0. */
+  readonly minP?: number;
 }
 
 /** The likeliest token each time. */
@@ -26,15 +28,26 @@ export function checkSampling(parameters: SamplingParameters): void {
   checkInteger("temperature", parameters.temperature, { min: 0, max: 2 ** 20 });
   checkInteger("topK", parameters.topK, { min: 0, max: 2 ** 31 - 1 });
   checkInteger("topP", parameters.topP, { min: 1, max: 65536 });
+  checkInteger("minP", parameters.minP ?? 0, { min: 0, max: 65536 });
 }
 
-/** The token drawn from finite logits by 64 random bits, which are asked for only if needed. */
+/**
+ * The token drawn from finite logits by 64 random bits, which are asked for only if needed; among those
+ * that `allowed` has a 1 for, of which there is at least one.
+ */
 export function sampleToken(
   logits: Float32Array,
   parameters: SamplingParameters,
   random: () => bigint,
+  allowed?: Uint8Array,
 ): number {
   assert(logits.length >= 1, "no logits");
+  if (allowed !== undefined) {
+    const candidates = Uint32Array.from(indicesOf(allowed));
+    assert(candidates.length >= 1, "nothing is allowed");
+    const among = Float32Array.from(candidates, (i) => logits[i]!);
+    return candidates[sampleToken(among, parameters, random)]!;
+  }
   if (parameters.temperature === 0) return argmax(logits);
   assert(logits.length <= INDICES, "vocabulary too large");
   const weights = sampleWeights(logits, parameters.temperature);
@@ -48,6 +61,10 @@ export function sampleToken(
     if (sum > target) return i;
   }
   assert(false, "the weights do not reach their sum");
+}
+
+function* indicesOf(allowed: Uint8Array): Generator<number> {
+  for (let i = 0; i < allowed.length; i++) if (allowed[i] === 1) yield i;
 }
 
 /** The lowest index of the largest value. */
@@ -101,26 +118,27 @@ export function exp2Fraction(f: number): number {
 }
 
 /** Indices with a weight that survive top-k and top-p, rising. */
-function keepCandidates(weights: Float64Array, { topK, topP }: SamplingParameters): Uint32Array {
+function keepCandidates(weights: Float64Array, parameters: SamplingParameters): Uint32Array {
+  const { topK, topP, minP = 0 } = parameters;
   // Weight and index in one binary64 integer below 2^52, so that numbers sort as (weight, -index) do.
   const keys = new Float64Array(weights.length);
   let count = 0;
   for (let i = 0; i < weights.length; i++) {
     if (weights[i]! > 0) keys[count++] = weights[i]! * INDICES + (INDICES - 1 - i);
   }
-  const isAll = topP === 65536 && (topK === 0 || topK >= count);
+  const isAll = topP === 65536 && minP === 0 && (topK === 0 || topK >= count);
   const present = keys.subarray(0, count);
-  const kept = isAll ? present : keepBest(present.sort(), { topK, topP });
+  const kept = isAll ? present : keepBest(present.sort(), { topK, topP, minP });
   return Uint32Array.from(kept, (key) => INDICES - 1 - (key % INDICES)).sort();
 }
 
 /** Indices are below this. */
 const INDICES = 1048576;
 
-/** The last keys of a rising list: `topK` at most, then as few as have the share `topP`. */
+/** The last keys of a rising list: `topK` at most, then as few as have the share `topP`, then none below `minP`. */
 function keepBest(
   keys: Float64Array,
-  { topK, topP }: { topK: number; topP: number },
+  { topK, topP, minP }: { topK: number; topP: number; minP: number },
 ): Float64Array {
   const first = topK === 0 ? keys : keys.subarray(Math.max(0, keys.length - topK));
   let total = 0;
@@ -130,5 +148,8 @@ function keepBest(
   let sum = 0;
   let start = first.length;
   while (sum < needed) sum += Math.floor(first[--start]! / INDICES);
+  const largest = Math.floor(first.at(-1)! / INDICES);
+  // Both sides are below 2^48.
+  while (Math.floor(first[start]! / INDICES) * 65536 < largest * minP) start++;
   return first.subarray(start);
 }

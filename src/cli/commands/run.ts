@@ -1,8 +1,8 @@
 // `gyrotron run`: a language model on this machine, without a node: the text, the digest of all its
 // logits, and how fast it was.
 
-import { formatHex } from "gyrotron/base";
-import type { Job, JobResult, SamplingParameters } from "gyrotron/job";
+import { formatHex, MIB } from "gyrotron/base";
+import type { Job, JobResult } from "gyrotron/job";
 import { type Precision, PRECISIONS } from "gyrotron/tensor";
 import { fact, tokensPerSecond } from "../answer-report.ts";
 import { CliError } from "../cli-error.ts";
@@ -10,13 +10,18 @@ import type { Command } from "../command.ts";
 import { type Flags, type FlagTable, readFlags, readInteger } from "../flags.ts";
 import { LocalModel, THREADS_MAX, type TimedRun } from "../local-model.ts";
 import { paint, print, printable, printPiece } from "../output.ts";
+import {
+  CONTROL_DETAILS,
+  CONTROL_FLAGS,
+  ONE,
+  readControls,
+  readSampling,
+  type RunControls,
+} from "../run-controls.ts";
 
 const TABLE = {
   "max-tokens": { type: "string" },
-  temperature: { type: "string" },
-  "top-p": { type: "string" },
-  "top-k": { type: "string" },
-  seed: { type: "string" },
+  ...CONTROL_FLAGS,
   precision: { type: "string" },
   threads: { type: "string" },
   json: { type: "boolean" },
@@ -24,12 +29,6 @@ const TABLE = {
 
 const TOKENS_STANDARD = 256;
 const TOKENS_MAX = 1_000_000;
-/** 1 in the fixed point of sampling parameters. */
-const ONE = 65_536;
-const TEMPERATURE_STANDARD = "0.6";
-const TOP_P_STANDARD = "0.9";
-/** What integer sampling allows. */
-const TEMPERATURE_MAX = 16;
 
 export const run: Command = {
   usage: "run MODEL PROMPT [--max-tokens N] [--seed S] [--json]",
@@ -38,10 +37,7 @@ export const run: Command = {
     "MODEL            a .gguf file, a folder (config.json, model.safetensors, tokenizer.json), a llama2.c file",
     "                 with tokenizer.bin or tok512.bin beside it, or storyteller, which comes with gyrotron",
     `--max-tokens N   tokens to write at most (${TOKENS_STANDARD}); the model's context may allow fewer`,
-    `--temperature T  0 takes the likeliest token each time (${TEMPERATURE_STANDARD})`,
-    `--top-p P        draws among the likeliest tokens that make up P (${TOP_P_STANDARD})`,
-    "--top-k K        draws among the K likeliest tokens; 0 is no limit (0)",
-    "--seed S         the same seed gives the same text on every machine (0)",
+    ...CONTROL_DETAILS,
     `--precision P    ${PRECISIONS.join(", ")}: bits of weights and activations`,
     "--threads N      changes the speed and nothing else (1)",
     "--json           one JSON object instead of the text",
@@ -67,20 +63,25 @@ export const run: Command = {
       const messages: Job["messages"] = [{ role: "user", content: prompt }];
       const modelHash = local.model.record.hash;
       const job: Job = { modelHash, messages, outputTokensMax, sampling };
-      return await (flags.isSet("json") ? runForPrograms : runForPeople)(local, job);
+      const controls = readControls(flags, local.model, usage);
+      return await (flags.isSet("json") ? runForPrograms : runForPeople)(local, job, controls);
     } finally {
       await local.close();
     }
   },
 };
 
-async function runForPeople(local: LocalModel, job: Job): Promise<number> {
+async function runForPeople(local: LocalModel, job: Job, controls: RunControls): Promise<number> {
   const { model, device } = local;
   let heading = `${paint(printable(job.messages[0]?.content.trim() ?? ""), "strong")}\n\n`;
-  const done = await local.run(job, (piece) => {
-    printPiece(heading + printable(piece));
-    heading = "";
-  });
+  const done = await local.run(
+    job,
+    (piece) => {
+      printPiece(heading + printable(piece));
+      heading = "";
+    },
+    controls,
+  );
   const result = requireCompleted(done.result);
   print(`${heading}\n`);
   const { prefill, decode } = ratesOf(result, done);
@@ -92,9 +93,9 @@ async function runForPeople(local: LocalModel, job: Job): Promise<number> {
   return 0;
 }
 
-async function runForPrograms(local: LocalModel, job: Job): Promise<number> {
+async function runForPrograms(local: LocalModel, job: Job, controls: RunControls): Promise<number> {
   const { model, device } = local;
-  const done = await local.run(job);
+  const done = await local.run(job, undefined, controls);
   const result = requireCompleted(done.result);
   const { prefill, decode } = ratesOf(result, done);
   const { temperature, topP, topK, seed } = job.sampling;
@@ -112,6 +113,8 @@ async function runForPrograms(local: LocalModel, job: Job): Promise<number> {
     sampling: { temperature: temperature / ONE, topP: topP / ONE, topK, seed: String(seed) },
     prefillTokensPerSecond: Number(prefill),
     decodeTokensPerSecond: Number(decode),
+    residentMiB: Math.round(process.memoryUsage.rss() / MIB),
+    ...(controls.logProbabilities && { logProbabilities: controls.logProbabilities }),
   };
   print(JSON.stringify(report, undefined, 2));
   return 0;
@@ -131,35 +134,6 @@ function ratesOf(
 function requireCompleted(result: JobResult): Extract<JobResult, { kind: "completed" }> {
   if (result.kind === "completed") return result;
   throw new CliError({ code: "cli/job-failed", reason: result.reason, detail: result.detail });
-}
-
-function readSampling(flags: Flags, usage: string): SamplingParameters {
-  const temperatures = { min: 0, max: TEMPERATURE_MAX, standard: TEMPERATURE_STANDARD, usage };
-  const temperature = readFixedPoint(flags, "temperature", temperatures);
-  const shares = { min: 1 / ONE, max: 1, standard: TOP_P_STANDARD, usage };
-  const topP = readFixedPoint(flags, "top-p", shares);
-  const topK = readInteger(flags, "top-k", { min: 0, max: 2 ** 31 - 1, standard: 0, usage });
-  return { temperature, topP, topK, seed: readSeed(flags, usage) };
-}
-
-/** A decimal number as the 1/65536 that sampling uses. */
-function readFixedPoint(
-  flags: Flags,
-  name: string,
-  range: { min: number; max: number; standard: string; usage: string },
-): number {
-  const text = flags.text(name) ?? range.standard;
-  const value = /^\d+(\.\d+)?$/.test(text) ? Number(text) : Number.NaN;
-  if (value >= range.min && value <= range.max) return Math.round(value * ONE);
-  const problem = `--${name} takes ${range.min} to ${range.max}, not ${text}`;
-  throw new CliError({ code: "cli/usage", problem, usage: range.usage });
-}
-
-function readSeed(flags: Flags, usage: string): bigint {
-  const text = flags.text("seed") ?? "0";
-  if (/^\d{1,20}$/.test(text) && BigInt(text) < 1n << 64n) return BigInt(text);
-  const problem = `--seed takes 0 to ${(1n << 64n) - 1n}, not ${text}`;
-  throw new CliError({ code: "cli/usage", problem, usage });
 }
 
 function readPrecision(flags: Flags, usage: string): Precision | undefined {
