@@ -41,12 +41,14 @@ export class GrowingText {
     if (this.#isStopped) return;
     const before = this.#text.length;
     this.#text += piece;
+    let end = this.#text.length;
     for (const stop of this.#stops) {
       const at = this.#text.indexOf(stop, Math.max(0, before - stop.length + 1));
       if (at < 0) continue;
-      this.#text = this.#text.slice(0, at);
+      end = Math.min(end, at);
       this.#isStopped = true;
     }
+    this.#text = this.#text.slice(0, end);
   }
 
   /** Length of the longest end of the text that begins a stop text. */
