@@ -19,6 +19,7 @@ type Loader = () => Promise<Command>;
 export const COMMANDS: ReadonlyMap<string, Loader> = new Map<string, Loader>([
   ["demo", async () => (await import("./commands/demo.ts")).demo],
   ["start", async () => (await import("./commands/start.ts")).start],
+  ["launcher", async () => (await import("./commands/launcher.ts")).launcher],
   ["deploy", async () => (await import("./commands/deploy.ts")).deploy],
   ["canister call", async () => (await import("./commands/canister-call.ts")).canisterCall],
   ["canister status", async () => (await import("./commands/canister-status.ts")).canisterStatus],

@@ -16,7 +16,9 @@ const ALIASES: Readonly<Record<string, string>> = {
 process.exitCode = await main(process.argv.slice(2));
 
 async function main(argv: readonly string[]): Promise<number> {
-  const [first = "help", ...rest] = argv;
+  // `icp network start` runs a launcher with flags alone.
+  const given = argv[0] === "--interface-version" ? ["launcher", ...argv] : argv;
+  const [first = "help", ...rest] = given;
   const words = [ALIASES[first] ?? first, ...rest];
   try {
     const name = findCommand(words);

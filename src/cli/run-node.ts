@@ -23,6 +23,7 @@ export interface RunningNode {
   /** What runs its GPU jobs. */
   readonly accelerator: JobAccelerator;
   readonly url: string;
+  readonly port: number;
   /** Resolves with the exit status when the node has ended, for whatever reason. */
   readonly ended: Promise<number>;
   /** Stops the node in good order; `ended` then resolves with 0. */
@@ -78,7 +79,9 @@ export async function runNode(options: RunOptions): Promise<RunningNode> {
     stop(1);
   });
   stopOnSignals(() => stop(0));
-  return { core, accelerator, url: formatUrl(host, server.port), ended, stop: () => stop(0) };
+  const { port } = server;
+  const url = formatUrl(host, port);
+  return { core, accelerator, url, port, ended, stop: () => stop(0) };
 }
 
 /** Prints what canisters print and their traps, under their names. */
