@@ -1,9 +1,9 @@
 // Rotary embedding and attention (docs/spec/01-numerics.md sections 7, 8 and 20): a workgroup for each
-// head's slice, or for each query row of each head. The fused attention keeps its scores in workgroup
+// head's slice, or for each query row of each head. A row keeps its scores, then its shares, in workgroup
 // memory, which holds those of the most positions that are permitted.
 
 import { attentionScale } from "gyrotron/numerics";
-import { elementCount, rowCount } from "gyrotron/tensor";
+import { elementCount, GRAPH_LIMITS, rowCount } from "gyrotron/tensor";
 import type { WgslPiece } from "../wgsl/piece.ts";
 import { ATTENTION_SHARE, EXP2, SINE } from "../wgsl/program.ts";
 import { QUANTIZE } from "../wgsl/quantize.ts";
@@ -56,16 +56,19 @@ fn scoreAt(place: Place, position: u32) -> i32 {
 `,
 };
 
-/** Steps 3 to 5 with the values in a buffer; `scoreOfPosition(place, position)` gives z. */
+/** Steps 3 to 5 on `scores`, which become shares; the values are in a buffer. */
 function combineText(values: string): string {
   return /* wgsl */ `
+var<workgroup> scores: array<i32, ${GRAPH_LIMITS.positions}>;
 const BIAS = 0x40000000;
-fn combine(r: u32, l: u32, place: Place) {
+// Products of a share and a mantissa that a signed word can add up.
+const TOGETHER = 16u;
+fn combine(l: u32, place: Place) {
   let d = param(6u);
   var top = 0u;
   var topValue = 0u;
   for (var p = l; p < place.seen; p += WG) {
-    let n = scoreOfPosition(place, p) >> 16u;
+    let n = scores[p] >> 16u;
     let e = i32(${values}[param(12u) + cachedRow(place, p)]);
     top = max(top, u32(n + BIAS));
     topValue = max(topValue, u32(n + e + BIAS));
@@ -74,36 +77,37 @@ fn combine(r: u32, l: u32, place: Place) {
   topValue = reduceMax(l, topValue);
   var weight = 0u;
   for (var p = l; p < place.seen; p += WG) {
-    let z = scoreOfPosition(place, p);
-    weight += attentionShare(exp2Fraction(u32(z) & 0xffffu), top - u32((z >> 16u) + BIAS));
+    let n = scores[p] >> 16u;
+    let u = exp2Fraction(u32(scores[p]) & 0xffffu);
+    let e = i32(${values}[param(12u) + cachedRow(place, p)]);
+    weight += attentionShare(u, top - u32(n + BIAS));
+    scores[p] = i32(attentionShare(u, topValue - u32(n + e + BIAS)));
   }
   let total = reduceSum(l, vec2u(weight, 0u)).x;
+  let at = (place.b * param(2u) + place.t) * param(3u) + place.h;
   for (var j = l; j < d; j += WG) {
     var sum = vec2u(0u, 0u);
-    for (var p = 0u; p < place.seen; p++) {
-      let z = scoreOfPosition(place, p);
-      let row = cachedRow(place, p);
-      let k = topValue - u32((z >> 16u) + i32(${values}[param(12u) + row]) + BIAS);
-      let share = i32(attentionShare(exp2Fraction(u32(z) & 0xffffu), k));
-      sum = wideAdd(sum, wideOf(share * i32(${values}[row * d + j])));
+    for (var start = 0u; start < place.seen; start += TOGETHER) {
+      var part = 0;
+      for (var p = start; p < min(start + TOGETHER, place.seen); p++) {
+        part += scores[p] * i32(${values}[cachedRow(place, p) * d + j]);
+      }
+      sum = wideAdd(sum, wideOf(part));
     }
     let y = roundRatio(wideSign(sum), wideMagnitude(sum), total, i32(topValue) - i32(top));
-    let at = (place.b * param(2u) + place.t) * param(3u) + place.h;
     out0[at * d + j] = y;
     if (isBad(y)) { fail(param(1u), at); }
   }
-}`;
 }
-
-const COMBINE_PIECES = [PLACE, REDUCE_MAX, REDUCE_SUM, EXP2, ATTENTION_SHARE, RATIO, ROUND_WIDE];
-
-/** Rows in the order of the result: batch, row, head. */
-const ROW_PLACE = /* wgsl */ `
+// Rows in the order of the result: batch, row, head.
 fn rowPlace(r: u32) -> Place {
   let h = r % param(3u);
   let rest = r / param(3u);
   return placeOf(rest / param(2u), rest % param(2u), h);
 }`;
+}
+
+const COMBINE_PIECES = [PLACE, REDUCE_MAX, REDUCE_SUM, EXP2, ATTENTION_SHARE, RATIO, ROUND_WIDE];
 
 const FUSED = rowKernel({
   name: "attention",
@@ -112,18 +116,11 @@ const FUSED = rowKernel({
   writes: 1,
   params: PARAMS,
   workgroupSize: WORKGROUP,
-  body: /* wgsl */ `
-var<workgroup> scores: array<i32, 2048>;
-fn scoreOfPosition(place: Place, position: u32) -> i32 {
-  return scores[position];
-}
-${combineText("in2")}
-${ROW_PLACE}
+  body: /* wgsl */ `${combineText("in2")}
 fn row(r: u32, l: u32) {
   let place = rowPlace(r);
   for (var p = l; p < place.seen; p += WG) { scores[p] = scoreAt(place, p); }
-  workgroupBarrier();
-  combine(r, l, place);
+  combine(l, place);
 }`,
 });
 
@@ -134,14 +131,12 @@ const COMBINE = rowKernel({
   writes: 1,
   params: PARAMS,
   workgroupSize: WORKGROUP,
-  body: /* wgsl */ `
-fn scoreOfPosition(place: Place, position: u32) -> i32 {
-  return i32(in0[((place.b * param(3u) + place.h) * param(2u) + place.t) * param(4u) + position]);
-}
-${combineText("in1")}
-${ROW_PLACE}
+  body: /* wgsl */ `${combineText("in1")}
 fn row(r: u32, l: u32) {
-  combine(r, l, rowPlace(r));
+  let place = rowPlace(r);
+  let base = ((place.b * param(3u) + place.h) * param(2u) + place.t) * param(4u);
+  for (var p = l; p < place.seen; p += WG) { scores[p] = i32(in0[base + p]); }
+  combine(l, place);
 }`,
 });
 

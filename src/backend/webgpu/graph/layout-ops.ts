@@ -178,7 +178,8 @@ const FILL = elementKernel({
 });
 
 /** Plans words of one value. */
-export function planFill(plan: Plan, target: Slot, word: number, count = target.words): void {
+export function planFill(plan: Plan, target: Slot, word: number): void {
+  const count = target.words;
   plan.add({
     kernel: FILL,
     params: [count, word],

@@ -2,16 +2,16 @@
 // first failure read from the status words. Plans are kept as long as their graphs.
 
 import { assert, present } from "gyrotron/base";
-import {
-  type GraphBackend,
-  type HostTensor,
-  type ResolvedGraph,
-  type RunFailure,
-  type RunInputs,
-  type RunOptions,
-  type RunResult,
+import type {
+  GraphBackend,
+  HostTensor,
+  ResolvedGraph,
+  RunFailure,
+  RunInputs,
+  RunOptions,
+  RunResult,
 } from "gyrotron/tensor";
-import { type GpuPipeline, type WebGpuDevice } from "../device.ts";
+import type { GpuPipeline, WebGpuDevice } from "../device.ts";
 import type { GpuBuffer } from "../gpu-interface.ts";
 import { functionTableWords } from "../wgsl/function-table.ts";
 import { type Allocation, allocate } from "./allocation.ts";
@@ -125,7 +125,7 @@ export class WebGpuGraphs implements GraphBackend {
     };
     const uniform = device.take(program.params.byteLength, "uniform");
     try {
-      const recorder = await device.allocating("a graph", async () => {
+      const recorder = await device.allocating(async () => {
         const buffers = program.allocation.buffers.map((words) => take(4 * words));
         const status = take(8 * program.plan.graph.nodes.length);
         this.#write(program, inputs, buffers, status, uniform);
