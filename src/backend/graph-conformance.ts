@@ -84,7 +84,7 @@ export function describeTensorDifference(wanted: HostTensor, got: HostTensor): s
     for (let i = 0; i < part.length; i++) {
       if (Object.is(part[i], other[i])) continue;
       const where = p === 0 ? "element" : p === 1 ? "exponent of row" : "scale of row";
-      return `${where} ${i} of ${left}: ${String(other[i])}, not ${String(part[i])}`;
+      return `${where} ${i} of ${left}: ${numberText(other[i]!)}, not ${numberText(part[i]!)}`;
     }
   }
   return undefined;
@@ -99,6 +99,10 @@ function formatFailure(failure: RunFailure | undefined): string {
 function typeText(value: HostTensor): string {
   const width = value.element === "bfp" ? `${value.bits}${value.scales ? " scaled" : ""}` : "";
   return `${value.element}${width}[${value.shape.join(", ")}]`;
+}
+
+function numberText(value: number | bigint): string {
+  return Object.is(value, -0) ? "-0" : String(value);
 }
 
 type Part = Float32Array | Int32Array | Uint8Array | BigInt64Array;
