@@ -19,7 +19,7 @@ import {
 } from "gyrotron/tensor";
 import type { WasmDevice } from "./device.ts";
 import { cacheBytes, type KernelCall, roundUp, STATUS_GOOD } from "./layout.ts";
-import { type DeviceMatrix, matmulWords, placeMatrices } from "./pack.ts";
+import { type DeviceMatrix, matmulWords, placeMatrices, PRODUCT_SCRATCH_BYTES } from "./pack.ts";
 import { epsilonWords } from "./single-op.ts";
 
 const ROWS_MAX = 64;
@@ -82,8 +82,14 @@ export class WasmDecoder implements Decoder {
     const { shape } = weights;
     this.#padded = roundUp(shape.headSize, 8);
     this.#buffers = allocateBuffers(device, weights);
-    const scratch = Math.max(roundUp(shape.width, 8) * 2, this.#padded * 8, shape.context * 6 + 64);
-    device.reserveScratch(scratch);
+    device.reserveScratch(
+      Math.max(
+        PRODUCT_SCRATCH_BYTES,
+        roundUp(shape.width, 8) * 2,
+        this.#padded * 8,
+        shape.context * 6 + 64,
+      ),
+    );
     const compiler = new ProgramCompiler(device, weights, this.#buffers);
     const body = compiler.body();
     const head = compiler.head();

@@ -3,9 +3,12 @@
 
 import { assert, present } from "gyrotron/base";
 import { powerOfTwo } from "gyrotron/numerics";
-import { type PackedMatrix, productsBeforeSpill } from "gyrotron/tensor";
+import { mantissaMax, type PackedMatrix } from "gyrotron/tensor";
 import type { WasmDevice } from "./device.ts";
 import { roundUp } from "./layout.ts";
+
+/** Scratch that makes products fast: a group of columns of up to 8192 inputs, widened to i16. */
+export const PRODUCT_SCRATCH_BYTES: number = 65536;
 
 /** A matrix in device memory. */
 export interface DeviceMatrix {
@@ -53,8 +56,9 @@ export function matmulWords(call: {
   third?: number;
 }): number[] {
   const { matrix } = call;
-  // Each block adds two products to a lane.
-  const spill = Math.floor(productsBeforeSpill(call.leftBits, matrix.bits) / 2);
+  // Each block adds two products to a lane, which still holds the lower half of what was there before.
+  const largest = mantissaMax(call.leftBits) * mantissaMax(matrix.bits);
+  const spill = Math.floor((2 ** 31 - 1 - 65535) / (2 * largest));
   return [
     ...[call.left, call.exponents, matrix.address, matrix.scales, matrix.blocks, matrix.groups],
     ...[Math.min(spill, 0x7fffffff), matrix.bits, call.out, matrix.groups * 4],

@@ -19,7 +19,7 @@ import {
   THREADS,
   word,
 } from "./layout.as";
-import { matmulGroups } from "./matmul.as";
+import { matmul } from "./matmul.as";
 import { addRow, gateRange, multiplyRow, normRow, quantizeRow, silu } from "./row.as";
 import { isBad, markBad, sinePhase } from "./scalar.as";
 
@@ -72,7 +72,7 @@ function dispatch(control: usize, p: usize, thread: i32, threads: i32): void {
     case 3:
       return normQuantize(p, rows, scratch, thread, threads);
     case 4:
-      return matmul(p, rows, thread, threads);
+      return matmul(p, rows, scratch, address(control + SCRATCH_BYTES, 0), thread, threads);
     case 5:
       return rotate(control, p, rows, scratch, thread, threads);
     case 6:
@@ -134,51 +134,6 @@ function normQuantize(p: usize, rows: i32, scratch: usize, thread: i32, threads:
     if (isBad(multiplyRow(y, address(p, 5), n, y))) markBad(address(p, 3), r, word(p, 15));
     const out = address(p, 12) + <usize>r * (<usize>padded << 1);
     store<i32>(address(p, 13) + (<usize>r << 2), quantizeRow(y, n, padded, word(p, 14), -149, out));
-  }
-}
-
-/** [3] status, [4] left, [5] exponents, [6] weights, [7] scales, [8] blocks, [9] groups, [10] spill, [11] bits, [12] out, [13] out columns, [14] op, [15] second, [16] third */
-function matmul(p: usize, rows: i32, thread: i32, threads: i32): void {
-  const groups = word(p, 9);
-  const from = <i32>((<i64>groups * thread) / threads);
-  const to = <i32>((<i64>groups * (thread + 1)) / threads);
-  const stride = <usize>word(p, 13) << 2;
-  if (word(p, 11) == 8) {
-    matmulGroups<i8>(
-      address(p, 4),
-      address(p, 5),
-      rows,
-      address(p, 6),
-      address(p, 7),
-      word(p, 8),
-      word(p, 10),
-      from,
-      to,
-      address(p, 12),
-      stride,
-      address(p, 3),
-      word(p, 14),
-      word(p, 15),
-      word(p, 16),
-    );
-  } else {
-    matmulGroups<i16>(
-      address(p, 4),
-      address(p, 5),
-      rows,
-      address(p, 6),
-      address(p, 7),
-      word(p, 8),
-      word(p, 10),
-      from,
-      to,
-      address(p, 12),
-      stride,
-      address(p, 3),
-      word(p, 14),
-      word(p, 15),
-      word(p, 16),
-    );
   }
 }
 

@@ -1,234 +1,107 @@
-// Integer matrix products (docs/spec/01-numerics.md section 3). Weights lie in groups of four columns:
-// for each block of 8 k, four times 8 mantissas. Partial sums stay in i32 for `spill` blocks, the proven
-// bound, and then move to i64.
+// Integer matrix products (docs/spec/01-numerics.md section 3): which columns and rows are worked on when, so
+// that operands stay in caches. What one tile computes is in ./tile.as.ts.
 //
-// Floats: the sum times D is below 2^53, D * 2^e is stored as binary64, so `sum * D2e * 2^ea` is exact and
-// the demotion rounds once.
+// Weights lie in groups of four columns: for each block of 8 k, four times 8 mantissas. For many rows, weights
+// of 8 bits are widened once; a panel of columns stays in the first cache while rows pass.
 
-import { isBad, markBad, power, roundOnce } from "./scalar.as";
+import { address, word } from "./layout.as";
+import { rowByEight, rowByFour, rowsByFour, rowsByTwo } from "./tile.as";
 
-/** Eight mantissas as i16. */
-// @ts-ignore: decorator
-@inline
-function weights<T>(at: usize, immediate: usize): v128 {
-  if (sizeof<T>() == 1) return v128.load_ext<i8>(at + immediate);
-  return v128.load(at + 2 * immediate);
-}
+/** Weights of i16 that stay in the first cache beside a few rows. */
+const PANEL_BYTES: usize = 24576;
+/** Rows of i16 that stay in the second cache. */
+const ROWS_BYTES: usize = 524288;
+/** From so many rows on, widening weights once is cheaper than widening them for each tile. */
+const WIDEN_ROWS: i32 = 8;
 
-// @ts-ignore: decorator
-@inline
-function widen(sum: v128, partial: v128): v128 {
-  return i64x2.add(
-    sum,
-    i64x2.add(i64x2.extend_low_i32x4_s(partial), i64x2.extend_high_i32x4_s(partial)),
-  );
-}
-
-// @ts-ignore: decorator
-@inline
-function finish(sum: v128, scale: usize, rowFactor: f64, out: usize): i32 {
-  const total = i64x2.extract_lane(sum, 0) + i64x2.extract_lane(sum, 1);
-  const value = roundOnce(<f64>total * load<f64>(scale) * rowFactor);
-  store<f32>(out, value);
-  return reinterpret<i32>(value) & 0x7fffffff;
-}
-
-/** One row by four columns; returns a mask of columns that are not finite. */
-function tile1<T>(
-  a: usize,
-  w: usize,
-  blocks: i32,
-  spill: i32,
-  scale: usize,
-  rowFactor: f64,
-  out: usize,
-): i32 {
-  let s0 = i64x2.splat(0);
-  let s1 = s0;
-  let s2 = s0;
-  let s3 = s0;
-  while (blocks > 0) {
-    let n = min(blocks, spill);
-    blocks -= n;
-    let p0 = i32x4.splat(0);
-    let p1 = p0;
-    let p2 = p0;
-    let p3 = p0;
-    for (; n >= 2; n -= 2) {
-      const x = v128.load(a);
-      const y = v128.load(a, 16);
-      p0 = i32x4.add(p0, i32x4.dot_i16x8_s(x, weights<T>(w, 0)));
-      p1 = i32x4.add(p1, i32x4.dot_i16x8_s(x, weights<T>(w, 8)));
-      p2 = i32x4.add(p2, i32x4.dot_i16x8_s(x, weights<T>(w, 16)));
-      p3 = i32x4.add(p3, i32x4.dot_i16x8_s(x, weights<T>(w, 24)));
-      p0 = i32x4.add(p0, i32x4.dot_i16x8_s(y, weights<T>(w, 32)));
-      p1 = i32x4.add(p1, i32x4.dot_i16x8_s(y, weights<T>(w, 40)));
-      p2 = i32x4.add(p2, i32x4.dot_i16x8_s(y, weights<T>(w, 48)));
-      p3 = i32x4.add(p3, i32x4.dot_i16x8_s(y, weights<T>(w, 56)));
-      a += 32;
-      w += 64 * sizeof<T>();
-    }
-    if (n > 0) {
-      const x = v128.load(a);
-      p0 = i32x4.add(p0, i32x4.dot_i16x8_s(x, weights<T>(w, 0)));
-      p1 = i32x4.add(p1, i32x4.dot_i16x8_s(x, weights<T>(w, 8)));
-      p2 = i32x4.add(p2, i32x4.dot_i16x8_s(x, weights<T>(w, 16)));
-      p3 = i32x4.add(p3, i32x4.dot_i16x8_s(x, weights<T>(w, 24)));
-      a += 16;
-      w += 32 * sizeof<T>();
-    }
-    s0 = widen(s0, p0);
-    s1 = widen(s1, p1);
-    s2 = widen(s2, p2);
-    s3 = widen(s3, p3);
-  }
-  let bad = isBad(finish(s0, scale, rowFactor, out)) ? 1 : 0;
-  if (isBad(finish(s1, scale + 8, rowFactor, out + 4))) bad |= 2;
-  if (isBad(finish(s2, scale + 16, rowFactor, out + 8))) bad |= 4;
-  if (isBad(finish(s3, scale + 24, rowFactor, out + 12))) bad |= 8;
-  return bad;
-}
-
-/** Two rows by four columns: each weight is loaded once. Returns the mask of tile1, row 1 from bit 4. */
-function tile2<T>(
-  a: usize,
-  stride: usize,
-  w: usize,
-  blocks: i32,
-  spill: i32,
-  scale: usize,
-  factor0: f64,
-  factor1: f64,
-  out: usize,
-  outStride: usize,
-): i32 {
-  let s0 = i64x2.splat(0);
-  let s1 = s0;
-  let s2 = s0;
-  let s3 = s0;
-  let t0 = s0;
-  let t1 = s0;
-  let t2 = s0;
-  let t3 = s0;
-  while (blocks > 0) {
-    let n = min(blocks, spill);
-    blocks -= n;
-    let p0 = i32x4.splat(0);
-    let p1 = p0;
-    let p2 = p0;
-    let p3 = p0;
-    let q0 = p0;
-    let q1 = p0;
-    let q2 = p0;
-    let q3 = p0;
-    for (; n > 0; --n) {
-      const x = v128.load(a);
-      const y = v128.load(a + stride);
-      const w0 = weights<T>(w, 0);
-      p0 = i32x4.add(p0, i32x4.dot_i16x8_s(x, w0));
-      q0 = i32x4.add(q0, i32x4.dot_i16x8_s(y, w0));
-      const w1 = weights<T>(w, 8);
-      p1 = i32x4.add(p1, i32x4.dot_i16x8_s(x, w1));
-      q1 = i32x4.add(q1, i32x4.dot_i16x8_s(y, w1));
-      const w2 = weights<T>(w, 16);
-      p2 = i32x4.add(p2, i32x4.dot_i16x8_s(x, w2));
-      q2 = i32x4.add(q2, i32x4.dot_i16x8_s(y, w2));
-      const w3 = weights<T>(w, 24);
-      p3 = i32x4.add(p3, i32x4.dot_i16x8_s(x, w3));
-      q3 = i32x4.add(q3, i32x4.dot_i16x8_s(y, w3));
-      a += 16;
-      w += 32 * sizeof<T>();
-    }
-    s0 = widen(s0, p0);
-    s1 = widen(s1, p1);
-    s2 = widen(s2, p2);
-    s3 = widen(s3, p3);
-    t0 = widen(t0, q0);
-    t1 = widen(t1, q1);
-    t2 = widen(t2, q2);
-    t3 = widen(t3, q3);
-  }
-  let bad = isBad(finish(s0, scale, factor0, out)) ? 1 : 0;
-  if (isBad(finish(s1, scale + 8, factor0, out + 4))) bad |= 2;
-  if (isBad(finish(s2, scale + 16, factor0, out + 8))) bad |= 4;
-  if (isBad(finish(s3, scale + 24, factor0, out + 12))) bad |= 8;
-  out += outStride;
-  if (isBad(finish(t0, scale, factor1, out))) bad |= 16;
-  if (isBad(finish(t1, scale + 8, factor1, out + 4))) bad |= 32;
-  if (isBad(finish(t2, scale + 16, factor1, out + 8))) bad |= 64;
-  if (isBad(finish(t3, scale + 24, factor1, out + 12))) bad |= 128;
-  return bad;
-}
-
-/** Where a product's columns belong to different ops: `index + 1` from `second`, `index + 2` from `third`. */
-function noteBad(
-  mask: i32,
-  row: i32,
-  column: i32,
-  status: usize,
-  index: i32,
-  second: i32,
-  third: i32,
-): void {
-  for (let i = 0; i < 4; i++) {
-    if ((mask & (1 << i)) == 0) continue;
-    const c = column + i;
-    markBad(status, row, index + (c >= second ? 1 : 0) + (c >= third ? 1 : 0));
-  }
-}
-
-/** All rows by the column groups `from` to `to`. Strides: `blocks * 16` bytes left, `outStride` right. */
-export function matmulGroups<T>(
-  a: usize,
-  exponents: usize,
+/** [3] status, [4] left, [5] exponents, [6] weights, [7] scales, [8] blocks, [9] groups, [10] spill, [11] bits, [12] out, [13] out columns, [14] op, [15] second, [16] third */
+export function matmul(
+  p: usize,
   rows: i32,
-  w: usize,
-  scales: usize,
-  blocks: i32,
-  spill: i32,
+  scratch: usize,
+  scratchBytes: usize,
+  thread: i32,
+  threads: i32,
+): void {
+  const groups = word(p, 9);
+  const from = <i32>((<i64>groups * thread) / threads);
+  const to = <i32>((<i64>groups * (thread + 1)) / threads);
+  if (word(p, 11) == 8) product<i8>(p, rows, from, to, scratch, scratchBytes);
+  else product<i16>(p, rows, from, to, scratch, scratchBytes);
+}
+
+/** All rows by the column groups `from` to `to`, in panels of columns and blocks of rows that fit caches. */
+function product<T>(
+  p: usize,
+  rows: i32,
   from: i32,
   to: i32,
-  out: usize,
-  outStride: usize,
-  status: usize,
-  index: i32,
-  second: i32,
-  third: i32,
+  scratch: usize,
+  scratchBytes: usize,
 ): void {
-  const stride = <usize>blocks << 4;
-  const groupBytes = (<usize>blocks * 32) * sizeof<T>();
-  for (let group = from; group < to; group++) {
-    const columns = w + <usize>group * groupBytes;
-    const scale = scales + (<usize>group << 5);
-    const column = group << 2;
-    let r = 0;
-    for (; r + 2 <= rows; r += 2) {
-      const left = a + <usize>r * stride;
-      const target = out + <usize>r * outStride + (<usize>column << 2);
-      const factor0 = power(load<i32>(exponents + (<usize>r << 2)));
-      const factor1 = power(load<i32>(exponents + (<usize>r << 2) + 4));
-      const bad = tile2<T>(
-        left,
-        stride,
-        columns,
-        blocks,
-        spill,
-        scale,
-        factor0,
-        factor1,
-        target,
-        outStride,
-      );
-      if (bad == 0) continue;
-      noteBad(bad & 15, r, column, status, index, second, third);
-      noteBad(bad >> 4, r + 1, column, status, index, second, third);
-    }
-    if (r < rows) {
-      const left = a + <usize>r * stride;
-      const target = out + <usize>r * outStride + (<usize>column << 2);
-      const factor = power(load<i32>(exponents + (<usize>r << 2)));
-      const bad = tile1<T>(left, columns, blocks, spill, scale, factor, target);
-      if (bad != 0) noteBad(bad, r, column, status, index, second, third);
+  const blocks = <usize>word(p, 8);
+  const groupBytes = (blocks << 5) * sizeof<T>();
+  const wideBytes = blocks << 6;
+  const widen =
+    sizeof<T>() == 1 && rows >= WIDEN_ROWS && wideBytes <= scratchBytes;
+  const room = min(PANEL_BYTES, scratchBytes);
+  const fitting = <i32>max<usize>(1, room / (widen ? wideBytes : groupBytes));
+  // One row uses no weight twice.
+  const step = rows == 1 ? to - from : fitting;
+  const rowStep = <i32>max<usize>(16, (ROWS_BYTES / (blocks << 4)) & ~3);
+  for (let top = 0; top < rows; top += rowStep) {
+    const bottom = min(rows, top + rowStep);
+    for (let group = from; group < to; group += step) {
+      const end = min(to, group + step);
+      const w = address(p, 6) + <usize>group * groupBytes;
+      if (widen) {
+        widenWeights(w, scratch, <usize>(end - group) * wideBytes);
+        panelRows<i16>(p, top, bottom, group, end, scratch);
+      } else {
+        panelRows<T>(p, top, bottom, group, end, w);
+      }
     }
   }
+}
+
+/** Sign-extends bytes to `bytes` bytes of i16; `bytes` is a multiple of 64. */
+function widenWeights(from: usize, to: usize, bytes: usize): void {
+  for (let i: usize = 0; i < bytes; i += 64) {
+    const at = from + (i >> 1);
+    v128.store(to + i, v128.load_ext<i8>(at));
+    v128.store(to + i, v128.load_ext<i8>(at, 8), 16);
+    v128.store(to + i, v128.load_ext<i8>(at, 16), 32);
+    v128.store(to + i, v128.load_ext<i8>(at, 24), 48);
+  }
+}
+
+/** Rows `top` to `bottom` by the groups `from` to `to`, whose weights begin at `w`. */
+function panelRows<T>(
+  p: usize,
+  top: i32,
+  bottom: i32,
+  from: i32,
+  to: i32,
+  w: usize,
+): void {
+  const groupBytes = (<usize>word(p, 8) << 5) * sizeof<T>();
+  let r = top;
+  for (; r + 4 <= bottom; r += 4) {
+    for (let group = from; group < to; group++) {
+      const at = w + <usize>(group - from) * groupBytes;
+      rowsByTwo<T>(p, r, group << 2, at);
+      rowsByTwo<T>(p, r, (group << 2) + 2, at + 16 * sizeof<T>());
+    }
+  }
+  for (; r + 2 <= bottom; r += 2) {
+    for (let group = from; group < to; group++) {
+      rowsByFour<T>(p, r, group << 2, w + <usize>(group - from) * groupBytes);
+    }
+  }
+  if (r == bottom) return;
+  let group = from;
+  for (; group + 2 <= to; group += 2) {
+    rowByEight<T>(p, r, group << 2, w + <usize>(group - from) * groupBytes);
+  }
+  if (group < to) rowByFour<T>(p, r, group << 2, w + <usize>(group - from) * groupBytes);
 }
