@@ -1,4 +1,4 @@
-// Backends behind one contract: the oracle and the CPU's; conformance of any of them.
+// Backends behind one contract: the oracle, the CPU's and WebGPU's; conformance of any of them.
 export type { CaseSet } from "./cases.ts";
 export { type ConformanceReport, expectedDigest, runConformance } from "./conformance.ts";
 export { formatSignals, type NodeSignal, signalToNoise } from "./float64/signal.ts";
@@ -7,3 +7,4 @@ export { findGraphMismatches } from "./graph-conformance.ts";
 export { PUBLISHED_CONFORMANCE } from "./published-digest.ts";
 export { createReferenceBackend } from "./reference/index.ts";
 export { createWasmBackend } from "./wasm/index.ts";
+export { createWebGpuBackend, type Gpu, type WebGpuOptions } from "./webgpu/index.ts";

@@ -87,6 +87,7 @@ export class WebGpuDevice {
   readonly #tableGroup: object;
   readonly #tables: GpuBuffer;
   #lost: string | undefined;
+  #exhausted: string | undefined;
   #open = true;
 
   private constructor(
@@ -201,7 +202,12 @@ export class WebGpuDevice {
     if (size > limit) {
       throw new TensorError({ code: "tensor/limit", what: "buffer bytes", limit, actual: size });
     }
-    return this.#handle.createBuffer({ size, usage: KIND_USAGE[kind] });
+    this.#handle.pushErrorScope("out-of-memory");
+    const buffer = this.#handle.createBuffer({ size, usage: KIND_USAGE[kind] });
+    void this.#handle.popErrorScope().then((error) => {
+      if (error !== null) this.#exhausted ??= `${kind} buffer of ${size} bytes`;
+    }, ignoreLoss);
+    return buffer;
   }
 
   /** A new storage buffer with these words. */
@@ -253,44 +259,58 @@ export class WebGpuDevice {
     try {
       await readback.mapAsync(MAP_READ, 0, Math.max(bytes, 4));
     } catch (error) {
-      await this.#explain(await invalid, error);
+      await this.#explain(invalid, error);
     }
     const error = await invalid;
-    assert(error === null, error?.message);
+    if (error !== null) await this.#explain(invalid, error.message);
     const words = new Uint32Array(readback.getMappedRange(0, Math.max(bytes, 4)).slice(0, bytes));
     readback.unmap();
     this.give(readback, "readback");
     return words;
   }
 
-  /** A map that failed: a bug of ours if a command was refused, else the device is gone. */
-  async #explain(invalid: { readonly message: string } | null, error: unknown): Promise<never> {
-    await Promise.resolve();
-    this.#lost ??= error instanceof Error ? error.message : String(error);
-    if (invalid !== null && this.#open) assert(false, invalid.message);
+  /** Why a submission failed: no memory, a command of ours that was refused, or a device that is gone. */
+  async #explain(
+    invalid: Promise<{ readonly message: string } | null>,
+    cause: unknown,
+  ): Promise<never> {
+    const refused = await invalid.catch(() => null);
+    this.#checkMemory();
     this.check();
-    throw error;
+    assert(refused === null, refused?.message);
+    this.#lost = cause instanceof Error ? cause.message : String(cause);
+    this.check();
+    throw cause;
+  }
+
+  /** Copies between buffers, after what was submitted and before what will be. */
+  copyNow(source: GpuBuffer, target: GpuBuffer, bytes: number): void {
+    if (bytes === 0) return;
+    const encoder = this.#handle.createCommandEncoder();
+    encoder.copyBufferToBuffer(source, 0, target, 0, bytes);
+    this.#handle.queue.submit([encoder.finish()]);
   }
 
   /**
    * Runs what allocates, and finds out whether the device had room for it.
    * @throws TensorError `tensor/device-memory`, `tensor/device-lost`
    */
-  async allocating<T>(what: string, body: () => Promise<T>): Promise<T> {
+  async allocating<T>(body: () => Promise<T>): Promise<T> {
     this.check();
+    const result = await body();
+    // Scopes are answered in order: those of the buffers come before this one.
     this.#handle.pushErrorScope("out-of-memory");
-    let result: T;
-    try {
-      result = await body();
-    } finally {
-      const error = await this.#handle.popErrorScope();
-      if (error !== null) {
-        // oxlint-disable-next-line no-unsafe-finally -- the cause of whatever else went wrong
-        throw new TensorError({ code: "tensor/device-memory", backend: "webgpu", what });
-      }
-    }
+    await this.#handle.popErrorScope();
+    this.#checkMemory();
     this.check();
     return result;
+  }
+
+  #checkMemory(): void {
+    const what = this.#exhausted;
+    if (what === undefined) return;
+    this.#exhausted = undefined;
+    throw new TensorError({ code: "tensor/device-memory", backend: "webgpu", what });
   }
 
   /** Ends the device; whatever runs on it fails. */
@@ -314,6 +334,9 @@ export class WebGpuDevice {
     return this.#gpu;
   }
 }
+
+/** Errors of a scope on a lost device: the loss itself is reported elsewhere. */
+function ignoreLoss(): void {}
 
 function wholeOf(buffer: GpuBuffer): BufferSlice {
   return { buffer, offset: 0, bytes: buffer.size };

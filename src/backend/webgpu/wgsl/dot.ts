@@ -6,7 +6,7 @@
 import type { WgslPiece } from "./piece.ts";
 
 export const DOT_NATIVE: WgslPiece = {
-  name: "dot",
+  name: "packed dot",
   needs: [],
   text: /* wgsl */ `
 fn dotBytes(a: u32, b: u32) -> i32 {
@@ -16,7 +16,7 @@ fn dotBytes(a: u32, b: u32) -> i32 {
 };
 
 export const DOT_PLAIN: WgslPiece = {
-  name: "dot",
+  name: "plain dot",
   needs: [],
   text: /* wgsl */ `
 fn dotBytes(a: u32, b: u32) -> i32 {

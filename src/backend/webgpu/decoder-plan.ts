@@ -1,0 +1,446 @@
+// What a decoder dispatches: the kernels of each layer in order, with their buffers, in two forms. Fused, every
+// workgroup of a product prepares its row itself: six dispatches a layer, for few rows. Otherwise rows are
+// prepared once and products take several rows at a time: ten dispatches. Both give the same bits.
+
+import { attentionScale } from "gyrotron/numerics";
+import {
+  type DecoderLayer,
+  type DecoderWeights,
+  finalOpIndex,
+  layerOpIndex,
+  type PackedMatrix,
+} from "gyrotron/tensor";
+import type { BoundPipeline, BufferKind, CommandRecorder, WebGpuDevice } from "./device.ts";
+import type { GpuPipeline } from "./device.ts";
+import type { GpuBuffer } from "./gpu-interface.ts";
+import { prepareShader, rowParamWords, type RowParams } from "./kernels/activation.ts";
+import { attendShader } from "./kernels/attend.ts";
+import { embedShader } from "./kernels/element.ts";
+import { blockOutputs, type Epilogue, projectShader } from "./kernels/project.ts";
+import { rotateShader, STEP_ROW_WORDS } from "./kernels/rotate.ts";
+import { STATUS_GOOD } from "./kernels/workgroup.ts";
+import { type DeviceMatrix, freeMatrix, type Limbs, placeMatrices, vectorsOf } from "./pack.ts";
+import { epsilonWords } from "./single-op.ts";
+import type { WgslPiece } from "./wgsl/piece.ts";
+
+/** Which rows a dispatch is for: all of a step, or those that want logits. */
+type RowSet = "all" | "chosen";
+
+interface Dispatch {
+  readonly pipeline: GpuPipeline;
+  /** Undefined stands for the arena of caches. */
+  readonly buffers: readonly (GpuBuffer | undefined)[];
+  readonly rowSet: RowSet;
+  /** Workgroups for a number of rows. */
+  readonly size: (rows: number) => readonly [number, number];
+  bound?: { readonly arena: GpuBuffer; readonly group: BoundPipeline };
+}
+
+/** The dispatches of a step, and of its logits. */
+interface Form {
+  readonly body: readonly Dispatch[];
+  readonly head: readonly Dispatch[];
+}
+
+/** A product to be planned: where rows come from, and what happens to the result. */
+interface Product {
+  readonly matrix: DeviceMatrix;
+  readonly rows: GpuBuffer;
+  readonly row: RowParams;
+  /** With a gain, rows go through the norm. */
+  readonly gain?: GpuBuffer;
+  readonly epilogue: Epilogue;
+  readonly result: GpuBuffer;
+  readonly stride: number;
+  readonly op: number;
+  readonly splits?: readonly [number, number];
+  readonly rowSet?: RowSet;
+}
+
+/** One step as numbers. */
+export interface StepInput {
+  /** `STEP_ROW_WORDS` for each row. */
+  readonly rows: Uint32Array<ArrayBuffer>;
+  readonly count: number;
+  readonly chosen: readonly number[];
+  readonly arena: GpuBuffer;
+  readonly isFused: boolean;
+}
+
+/** No op counts more from here on. */
+const NO_SPLIT: readonly [number, number] = [2 ** 31 - 1, 2 ** 31 - 1];
+/** Workgroups of a product, which share its outputs; a CPU gains nothing from more than its cores. */
+const WORKGROUPS_MAX = 256;
+const SOFTWARE_WORKGROUPS_MAX = 8;
+
+/** Kernels, buffers and weights of one decoder. */
+export class DecoderPlan {
+  readonly rowsMax: number;
+  readonly #device: WebGpuDevice;
+  readonly #dot: WgslPiece;
+  readonly #weights: DecoderWeights;
+  readonly #limbs: Limbs;
+  readonly #owned: GpuBuffer[] = [];
+  readonly #matrices: DeviceMatrix[] = [];
+  readonly #buffers: Readonly<Record<BufferName, GpuBuffer>>;
+  #fused: Form = { body: [], head: [] };
+  #split: Form = { body: [], head: [] };
+
+  private constructor(
+    device: WebGpuDevice,
+    dot: WgslPiece,
+    weights: DecoderWeights,
+    rowsMax: number,
+  ) {
+    this.#device = device;
+    this.#dot = dot;
+    this.#weights = weights;
+    this.rowsMax = rowsMax;
+    this.#limbs = weights.activationBits === 8 ? 1 : 2;
+    this.#buffers = this.#allocate();
+  }
+
+  static async create(
+    device: WebGpuDevice,
+    dot: WgslPiece,
+    weights: DecoderWeights,
+    rowsMax: number,
+  ): Promise<DecoderPlan> {
+    const plan = new DecoderPlan(device, dot, weights, rowsMax);
+    await plan.#build();
+    return plan;
+  }
+
+  /** Dispatches of a step. */
+  dispatchesOf(isFused: boolean, hasLogits: boolean): number {
+    const { body, head } = isFused ? this.#fused : this.#split;
+    return body.length + (hasLogits ? head.length : 0);
+  }
+
+  /** Runs a step; returns the statuses of its rows, then the logits of the chosen. */
+  run(step: StepInput): Promise<Uint32Array<ArrayBuffer>> {
+    const { stepRows, all, chosen, status, logits } = this.#buffers;
+    const device = this.#device;
+    device.write(stepRows, 0, step.rows);
+    device.write(all, 0, Uint32Array.of(step.count));
+    device.write(chosen, 0, Uint32Array.of(step.chosen.length, ...step.chosen));
+    device.write(status, 0, new Uint32Array(step.count).fill(STATUS_GOOD));
+    const recorder = device.record();
+    const form = step.isFused ? this.#fused : this.#split;
+    for (const dispatch of form.body) this.#record(recorder, dispatch, step);
+    if (step.chosen.length > 0) {
+      for (const dispatch of form.head) this.#record(recorder, dispatch, step);
+    }
+    recorder.read({ buffer: status, offset: 0, bytes: step.count * 4 });
+    const bytes = step.chosen.length * this.#weights.shape.vocabulary * 4;
+    recorder.read({ buffer: logits, offset: 0, bytes });
+    return device.submit(recorder);
+  }
+
+  /** Frees all memory. */
+  free(): void {
+    for (const buffer of this.#owned) buffer.destroy();
+    for (const matrix of this.#matrices) freeMatrix(matrix);
+  }
+
+  #record(
+    recorder: CommandRecorder,
+    dispatch: Dispatch,
+    { arena, count, chosen }: StepInput,
+  ): void {
+    if (dispatch.bound?.arena !== arena) {
+      const buffers = dispatch.buffers.map((buffer) => buffer ?? arena);
+      dispatch.bound = { arena, group: this.#device.bind(dispatch.pipeline, buffers) };
+    }
+    const [x, y] = dispatch.size(dispatch.rowSet === "all" ? count : chosen.length);
+    recorder.dispatch(dispatch.bound.group, x, y);
+  }
+
+  #allocate(): Readonly<Record<BufferName, GpuBuffer>> {
+    const { width, hidden, heads, kvHeads, headSize, vocabulary } = this.#weights.shape;
+    const attended = heads * headSize;
+    const rows = (words: number): GpuBuffer => this.#create(this.rowsMax * words * 4, "storage");
+    const widest = Math.max(width, hidden, attended);
+    const all = rows(2);
+    this.#device.write(
+      all,
+      4,
+      new Uint32Array(this.rowsMax).map((_, i) => i),
+    );
+    return {
+      stepRows: rows(STEP_ROW_WORDS),
+      all,
+      chosen: rows(2),
+      x: rows(width),
+      projected: rows(attended + 2 * kvHeads * headSize),
+      queries: rows(attended / 2),
+      queryExponents: rows(heads),
+      attended: rows(attended),
+      product: rows(hidden),
+      packed: rows(vectorsOf(widest) * 4 * this.#limbs),
+      exponents: rows(1),
+      logits: rows(vocabulary),
+      status: rows(1),
+      none: rows(1),
+    };
+  }
+
+  async #build(): Promise<void> {
+    const { layers, embedding } = this.#weights;
+    const turns = this.#upload(this.#weights.rotarySteps);
+    const tables = this.#placeTable(embedding);
+    const gains = layers.map((layer) => ({
+      attention: this.#upload(layer.attentionGain),
+      feedForward: this.#upload(layer.feedForwardGain),
+    }));
+    const finalGain = this.#upload(this.#weights.finalGain);
+    const placed = layers.map((layer) => this.#placeLayer(layer));
+    const classifier = this.#place([this.#weights.classifier]);
+    const form = async (isFused: boolean): Promise<Form> => {
+      const body: Dispatch[] = [];
+      for (const table of tables) body.push(await this.#embed(table));
+      for (const [i, layer] of placed.entries()) {
+        const gain = gains[i]!;
+        body.push(...(await this.#attention(i, layer, gain.attention, turns, isFused)));
+        body.push(...(await this.#feedForward(i, layer, gain.feedForward, isFused)));
+      }
+      return { body, head: await this.#head(classifier, finalGain, isFused) };
+    };
+    this.#fused = await form(true);
+    this.#split = await form(false);
+  }
+
+  #placeLayer(layer: DecoderLayer): Record<"qkv" | "output" | "gateUp" | "down", DeviceMatrix> {
+    return {
+      qkv: this.#place([layer.query, layer.key, layer.value]),
+      output: this.#place([layer.attentionOutput]),
+      gateUp: this.#place([layer.gate, layer.up], true),
+      down: this.#place([layer.down]),
+    };
+  }
+
+  async #attention(
+    index: number,
+    { qkv, output }: { readonly qkv: DeviceMatrix; readonly output: DeviceMatrix },
+    gain: GpuBuffer,
+    turns: GpuBuffer,
+    isFused: boolean,
+  ): Promise<Dispatch[]> {
+    const { heads, kvHeads, headSize, width } = this.#weights.shape;
+    const b = this.#buffers;
+    const attended = heads * headSize;
+    const stride = attended + 2 * kvHeads * headSize;
+    const scale = attentionScale(headSize);
+    const project = await this.#product(isFused, {
+      matrix: qkv,
+      rows: b.x,
+      row: this.#normRow(layerOpIndex(index, "attention-gain")),
+      gain,
+      epilogue: "store",
+      result: b.projected,
+      stride,
+      op: layerOpIndex(index, "query"),
+      splits: [attended, attended + kvHeads * headSize],
+    });
+    const isInterleaved = this.#weights.rotaryInterleaved ? 1 : 0;
+    const size = [heads, kvHeads, headSize];
+    const rotary = layerOpIndex(index, "rotary-query");
+    const rotate: Dispatch = {
+      pipeline: await this.#device.pipeline(rotateShader()),
+      buffers: [
+        this.#params([...size, stride, index, rotary, isInterleaved, 0]),
+        ...[b.projected, b.stepRows, turns, b.queries, b.queryExponents, undefined, b.status],
+      ],
+      rowSet: "all",
+      size: (rows) => [heads + 2 * kvHeads, rows],
+    };
+    const op = layerOpIndex(index, "attention");
+    const attend: Dispatch = {
+      pipeline: await this.#device.pipeline(attendShader()),
+      buffers: [
+        this.#params([...size, index, scale.mantissa, scale.exponent, op, attended]),
+        ...[b.stepRows, b.queries, b.queryExponents, undefined, b.attended, b.status],
+      ],
+      rowSet: "all",
+      size: (rows) => [heads, rows],
+    };
+    const residual = await this.#product(isFused, {
+      matrix: output,
+      rows: b.attended,
+      row: this.#plainRow(attended),
+      epilogue: "residual",
+      result: b.x,
+      stride: width,
+      op: layerOpIndex(index, "attention-output"),
+    });
+    return [...project, rotate, attend, ...residual];
+  }
+
+  async #feedForward(
+    index: number,
+    { gateUp, down }: { readonly gateUp: DeviceMatrix; readonly down: DeviceMatrix },
+    gain: GpuBuffer,
+    isFused: boolean,
+  ): Promise<Dispatch[]> {
+    const { hidden, width } = this.#weights.shape;
+    const b = this.#buffers;
+    const gate = await this.#product(isFused, {
+      matrix: gateUp,
+      rows: b.x,
+      row: this.#normRow(layerOpIndex(index, "feed-forward-gain")),
+      gain,
+      epilogue: "gate",
+      result: b.product,
+      stride: hidden,
+      op: layerOpIndex(index, "gate"),
+    });
+    const residual = await this.#product(isFused, {
+      matrix: down,
+      rows: b.product,
+      row: this.#plainRow(hidden),
+      epilogue: "residual",
+      result: b.x,
+      stride: width,
+      op: layerOpIndex(index, "down"),
+    });
+    return [...gate, ...residual];
+  }
+
+  #head(classifier: DeviceMatrix, gain: GpuBuffer, isFused: boolean): Promise<Dispatch[]> {
+    const { vocabulary, layers } = this.#weights.shape;
+    return this.#product(isFused, {
+      matrix: classifier,
+      rows: this.#buffers.x,
+      row: this.#normRow(finalOpIndex(layers, "final-gain")),
+      gain,
+      epilogue: "store",
+      result: this.#buffers.logits,
+      stride: vocabulary,
+      op: finalOpIndex(layers, "logits"),
+      rowSet: "chosen",
+    });
+  }
+
+  /** A product in one dispatch for each shard, or with one before them that prepares the rows. */
+  async #product(isFused: boolean, product: Product): Promise<Dispatch[]> {
+    const { matrix, gain, epilogue, rowSet = "all" } = product;
+    const b = this.#buffers;
+    const own = gain === undefined ? "plain" : "norm";
+    const limbs = { activationLimbs: this.#limbs, weightLimbs: matrix.limbs };
+    const rowsEach = isFused ? 1 : this.#limbs + matrix.limbs === 4 ? 4 : 8;
+    const source = isFused ? own : "packed";
+    const shader = projectShader({ source, ...limbs, epilogue, rows: rowsEach, dot: this.#dot });
+    const pipeline = await this.#device.pipeline(shader);
+    const row = rowParamWords(product.row);
+    const map = rowSet === "all" ? b.all : b.chosen;
+    const workgroups = this.#device.isSoftware ? SOFTWARE_WORKGROUPS_MAX : WORKGROUPS_MAX;
+    const dispatches = matrix.shards.map(({ first, outputs, weights, columns }): Dispatch => {
+      const splits = product.splits ?? NO_SPLIT;
+      const words = [matrix.vectors, outputs, first, ...splits, product.op, product.stride];
+      const params = this.#params([...words, 0, 0, 0, 0, 0, ...row]);
+      const inputs = isFused ? [product.rows, gain ?? b.none] : [b.packed, b.exponents];
+      const x = Math.min(Math.ceil(outputs / blockOutputs(rowsEach)), workgroups);
+      return {
+        pipeline,
+        buffers: [params, map, ...inputs, weights, columns, product.result, b.status],
+        rowSet,
+        size: (rows) => [x, Math.ceil(rows / rowsEach)],
+      };
+    });
+    if (isFused) return dispatches;
+    const prepare: Dispatch = {
+      pipeline: await this.#device.pipeline(prepareShader(own, this.#limbs)),
+      buffers: [
+        this.#params([matrix.vectors * 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, ...row]),
+        ...[map, product.rows, gain ?? b.none, b.packed, b.exponents, b.status],
+      ],
+      rowSet,
+      size: (rows) => [rows, 1],
+    };
+    return [prepare, ...dispatches];
+  }
+
+  #normRow(gainOp: number): RowParams {
+    const { activationBits, epsilon, shape } = this.#weights;
+    const { width } = shape;
+    const words = epsilonWords(epsilon);
+    return { columns: width, stride: width, bits: activationBits, epsilon: words, gainOp };
+  }
+
+  #plainRow(columns: number): RowParams {
+    return { columns, stride: columns, bits: this.#weights.activationBits };
+  }
+
+  async #embed({ buffer, first, tokens }: Table): Promise<Dispatch> {
+    const params = [this.#weights.shape.width, first, tokens, STEP_ROW_WORDS, this.rowsMax];
+    const { stepRows, x } = this.#buffers;
+    return {
+      pipeline: await this.#device.pipeline(embedShader()),
+      buffers: [this.#params(params), buffer, stepRows, x],
+      rowSet: "all",
+      size: (rows) => [rows, 1],
+    };
+  }
+
+  /** The embedding in parts that fit a binding. */
+  #placeTable(table: Float32Array): Table[] {
+    const { width, vocabulary } = this.#weights.shape;
+    const { maxStorageBufferBindingSize, maxBufferSize } = this.#device.limits;
+    const limit = Math.min(maxStorageBufferBindingSize, maxBufferSize);
+    const most = Math.floor(limit / 4 / width);
+    const tables: Table[] = [];
+    for (let first = 0; first < vocabulary; first += most) {
+      const tokens = Math.min(most, vocabulary - first);
+      const part = table.subarray(first * width, (first + tokens) * width);
+      tables.push({ buffer: this.#upload(part), first, tokens });
+    }
+    return tables;
+  }
+
+  #place(matrices: readonly PackedMatrix[], isInterleaved = false): DeviceMatrix {
+    const matrix = placeMatrices(this.#device, matrices, isInterleaved);
+    this.#matrices.push(matrix);
+    return matrix;
+  }
+
+  #params(words: readonly number[]): GpuBuffer {
+    const buffer = this.#create(Math.ceil(words.length / 4) * 16, "uniform");
+    this.#device.write(buffer, 0, Int32Array.from(words));
+    return buffer;
+  }
+
+  #upload(data: ArrayBufferView): GpuBuffer {
+    const buffer = this.#device.upload(data);
+    this.#owned.push(buffer);
+    return buffer;
+  }
+
+  #create(bytes: number, kind: BufferKind): GpuBuffer {
+    const buffer = this.#device.create(bytes, kind);
+    this.#owned.push(buffer);
+    return buffer;
+  }
+}
+
+/** Rows of the embedding from token `first` on. */
+interface Table {
+  readonly buffer: GpuBuffer;
+  readonly first: number;
+  readonly tokens: number;
+}
+
+type BufferName =
+  | "stepRows"
+  | "all"
+  | "chosen"
+  | "x"
+  | "projected"
+  | "queries"
+  | "queryExponents"
+  | "attended"
+  | "product"
+  | "packed"
+  | "exponents"
+  | "logits"
+  | "status"
+  | "none";

@@ -1,0 +1,272 @@
+// The decoder on a WebGPU device: weights, buffers and caches that stay there, and one command buffer a step.
+// What is dispatched is decoder-plan.ts's; here are rows, caches, statuses and memory.
+
+import { assert, present } from "gyrotron/base";
+import {
+  checkPackedMatrix,
+  type Decoder,
+  type DecoderRow,
+  type DecoderWeights,
+  describeOp,
+  type NonFinite,
+  type SequenceCache,
+  type StepResult,
+  TensorError,
+} from "gyrotron/tensor";
+import { DecoderPlan } from "./decoder-plan.ts";
+import type { WebGpuDevice } from "./device.ts";
+import type { GpuBuffer } from "./gpu-interface.ts";
+import { STEP_ROW_WORDS } from "./kernels/rotate.ts";
+import { cacheLayerWords } from "./kernels/rotate.ts";
+import { STATUS_GOOD } from "./kernels/workgroup.ts";
+import type { WgslPiece } from "./wgsl/piece.ts";
+
+const ROWS_MAX = 64;
+/** Logits of a step that are kept at once. */
+const LOGIT_BYTES_MAX: number = 2 ** 27;
+const ARENA_WORDS_MIN: number = 2 ** 16;
+/** Rows up to which preparing a row in each workgroup is cheaper than dispatches of its own. */
+const FUSED_ROWS_MAX = 4;
+
+class WebGpuCache implements SequenceCache {
+  readonly owner: WebGpuDecoder;
+  readonly word: number;
+  readonly slots: number;
+  readonly capacity: number;
+  length = 0;
+  open = true;
+
+  constructor(owner: WebGpuDecoder, word: number, slots: number, capacity: number) {
+    this.owner = owner;
+    this.word = word;
+    this.slots = slots;
+    this.capacity = capacity;
+  }
+
+  free(): void {
+    if (!this.open) return;
+    this.open = false;
+    this.owner.reclaim(this);
+  }
+}
+
+/** What decides how a step is dispatched, but no bit of it. */
+export interface DecoderSettings {
+  readonly fusedRowsMax?: number;
+  readonly fill?: number;
+}
+
+/** A model on one device. */
+export class WebGpuDecoder implements Decoder {
+  readonly rowsMax: number;
+  readonly #device: WebGpuDevice;
+  readonly #weights: DecoderWeights;
+  readonly #plan: DecoderPlan;
+  readonly #fusedRowsMax: number;
+  readonly #fill: number | undefined;
+  /** Addresses of freed caches by their slots. */
+  readonly #spare: Map<number, number[]> = new Map();
+  #arena: GpuBuffer;
+  #arenaWords: number;
+  #used = 0;
+  #open = true;
+
+  private constructor(
+    device: WebGpuDevice,
+    weights: DecoderWeights,
+    plan: DecoderPlan,
+    settings: DecoderSettings,
+  ) {
+    this.#device = device;
+    this.#weights = weights;
+    this.#plan = plan;
+    this.rowsMax = plan.rowsMax;
+    this.#fusedRowsMax = settings.fusedRowsMax ?? (device.isSoftware ? 1 : FUSED_ROWS_MAX);
+    this.#fill = settings.fill;
+    this.#arenaWords = ARENA_WORDS_MIN;
+    this.#arena = device.create(this.#arenaWords * 4, "storage");
+    this.#poison(0);
+  }
+
+  /** Places weights and compiles kernels. @throws TensorError `tensor/device-memory`, `tensor/device-lost` */
+  static create(
+    device: WebGpuDevice,
+    dot: WgslPiece,
+    weights: DecoderWeights,
+    settings: DecoderSettings,
+  ): Promise<WebGpuDecoder> {
+    const matrices = [
+      ...weights.layers.flatMap((layer) => Object.values(layer)),
+      weights.classifier,
+    ];
+    for (const part of matrices) {
+      if (!(part instanceof Float32Array)) checkPackedMatrix(part);
+    }
+    const logitRows = Math.floor(LOGIT_BYTES_MAX / 4 / weights.shape.vocabulary);
+    const rowsMax = Math.max(1, Math.min(ROWS_MAX, logitRows));
+    return device.allocating(async () => {
+      const plan = await DecoderPlan.create(device, dot, weights, rowsMax);
+      return new WebGpuDecoder(device, weights, plan, settings);
+    });
+  }
+
+  /** Dispatches of a step with so many rows, with or without logits. */
+  dispatchesOf(rows: number, hasLogits: boolean): number {
+    return this.#plan.dispatchesOf(rows <= this.#fusedRowsMax, hasLogits);
+  }
+
+  createCache(capacity: number): SequenceCache {
+    this.#check();
+    const { layers, kvHeads, headSize, context } = this.#weights.shape;
+    if (!(capacity >= 1 && capacity <= context)) {
+      throw new TensorError({
+        code: "tensor/limit",
+        what: "cache capacity",
+        limit: context,
+        actual: capacity,
+      });
+    }
+    const slots = this.#slotsFor(capacity);
+    const word =
+      this.#spare.get(slots)?.pop() ??
+      this.#allocate(layers * cacheLayerWords(kvHeads, slots, headSize));
+    return new WebGpuCache(this, word, slots, capacity);
+  }
+
+  /** Takes back a freed cache's memory for the next one of its size. */
+  reclaim(cache: WebGpuCache): void {
+    const spare = this.#spare.get(cache.slots);
+    if (spare === undefined) this.#spare.set(cache.slots, [cache.word]);
+    else spare.push(cache.word);
+  }
+
+  /** Few sizes, so that freed caches fit the next ones: powers of two from 32, or the whole context. */
+  #slotsFor(capacity: number): number {
+    let slots = 32;
+    while (slots < capacity) slots *= 2;
+    return Math.min(slots, this.#weights.shape.context);
+  }
+
+  /** The first of so many words of the arena, which grows by doubling. */
+  #allocate(words: number): number {
+    const word = this.#used;
+    const needed = word + words;
+    if (needed > this.#arenaWords) this.#grow(needed);
+    this.#used = needed;
+    return word;
+  }
+
+  #grow(needed: number): void {
+    const { maxStorageBufferBindingSize, maxBufferSize } = this.#device.limits;
+    const limit = Math.floor(Math.min(maxStorageBufferBindingSize, maxBufferSize) / 4);
+    if (needed > limit) {
+      const what = "bytes of all caches";
+      throw new TensorError({
+        code: "tensor/limit",
+        what,
+        limit: limit * 4,
+        actual: needed * 4,
+      });
+    }
+    let words = this.#arenaWords;
+    while (words < needed) words *= 2;
+    words = Math.min(words, limit);
+    const larger = this.#device.create(words * 4, "storage");
+    this.#device.copyNow(this.#arena, larger, this.#used * 4);
+    this.#arena.destroy();
+    this.#arena = larger;
+    this.#arenaWords = words;
+    this.#poison(this.#used);
+  }
+
+  #poison(start: number): void {
+    if (this.#fill === undefined) return;
+    const words = new Uint32Array(this.#arenaWords - start).fill(this.#fill);
+    this.#device.write(this.#arena, start * 4, words);
+  }
+
+  async step(rows: readonly DecoderRow[]): Promise<StepResult> {
+    this.#check();
+    const caches = this.#admit(rows);
+    if (rows.length === 0) return { logits: [], failures: new Map() };
+    const positions = caches.map((cache) => cache.length++);
+    const chosen = rows.flatMap((row, i) => (row.wantsLogits ? [i] : []));
+    const words = new Uint32Array(rows.length * STEP_ROW_WORDS);
+    rows.forEach(({ token }, i) => {
+      const { word, slots } = caches[i]!;
+      words.set([token, positions[i]!, word, slots], i * STEP_ROW_WORDS);
+    });
+    const read = await this.#plan.run({
+      rows: words,
+      count: rows.length,
+      chosen,
+      arena: this.#arena,
+      isFused: rows.length <= this.#fusedRowsMax,
+    });
+    return this.#collect(caches, positions, chosen, read);
+  }
+
+  async close(): Promise<void> {
+    if (!this.#open) return;
+    this.#open = false;
+    this.#plan.free();
+    this.#arena.destroy();
+  }
+
+  #check(): void {
+    if (!this.#open) throw new TensorError({ code: "tensor/closed", what: "decoder" });
+    this.#device.check();
+  }
+
+  /** Checks the rows and returns their caches. */
+  #admit(rows: readonly DecoderRow[]): WebGpuCache[] {
+    if (rows.length > this.rowsMax) {
+      throw new TensorError({
+        code: "tensor/limit",
+        what: "rows",
+        limit: this.rowsMax,
+        actual: rows.length,
+      });
+    }
+    const added = new Map<WebGpuCache, number>();
+    const caches = rows.map(({ cache, token }) => {
+      assert(cache instanceof WebGpuCache && cache.owner === this, "a cache of another decoder");
+      assert(token >= 0 && token < this.#weights.shape.vocabulary, "token out of range");
+      if (!cache.open) throw new TensorError({ code: "tensor/closed", what: "cache" });
+      added.set(cache, (added.get(cache) ?? 0) + 1);
+      return cache;
+    });
+    for (const [cache, count] of added) {
+      if (cache.length + count > cache.capacity) {
+        const position = cache.capacity;
+        throw new TensorError({ code: "tensor/context-full", capacity: position, position });
+      }
+    }
+    return caches;
+  }
+
+  /** Reads statuses, then logits, and tells failures from results. */
+  #collect(
+    caches: readonly WebGpuCache[],
+    positions: readonly number[],
+    chosen: readonly number[],
+    read: Uint32Array<ArrayBuffer>,
+  ): StepResult {
+    const { layers, vocabulary } = this.#weights.shape;
+    const failures = new Map<SequenceCache, NonFinite>();
+    // Rows of a cache stand in rising position, so the first that failed is the one to report.
+    caches.forEach((cache, i) => {
+      const op = present(read[i]);
+      if (op === STATUS_GOOD || failures.has(cache)) return;
+      failures.set(cache, { position: present(positions[i]), op: describeOp(layers, op) });
+    });
+    const all = new Float32Array(read.buffer);
+    const logits: (Float32Array | undefined)[] = caches.map(() => undefined);
+    chosen.forEach((row, i) => {
+      if (failures.has(present(caches[row]))) return;
+      const start = caches.length + i * vocabulary;
+      logits[row] = all.slice(start, start + vocabulary);
+    });
+    return { logits, failures };
+  }
+}

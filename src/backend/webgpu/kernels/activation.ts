@@ -1,0 +1,152 @@
+// Rows of f32 on the grid that a matmul takes them in: as they are, or through norm and gain. Each workgroup
+// that multiplies a row may do this for itself; a kernel of its own does it once for many rows.
+//
+//   prepareRow(l, row) -> RowState        all reductions of the row
+//   packedWord(state, row, limb, word)    four mantissas' bytes
+
+import { GRID_BITS } from "gyrotron/tensor";
+import type { ShaderSource } from "../device.ts";
+import { NORM } from "../wgsl/norm.ts";
+import { composeWgsl, type WgslPiece } from "../wgsl/piece.ts";
+import { LIMBS, QUANTIZE } from "../wgsl/quantize.ts";
+import { ROUND_WORD } from "../wgsl/round-float.ts";
+import { SOFT_MULTIPLY } from "../wgsl/soft-float.ts";
+import { paramsPiece, statusPiece, workgroupPiece } from "./workgroup.ts";
+
+/** `norm`: rms_norm and gain; `plain`: the row itself. */
+export type RowSource = "norm" | "plain";
+
+/** Words of parameters that name a row's norm and grid, from parameter `ROW_PARAMS` on. */
+export const ROW_PARAMS = 12;
+export const ROW_PARAM_COUNT = 8;
+
+/** Parameters of a source: sizes of the row, its grid, and of a norm its epsilon and op. */
+export interface RowParams {
+  readonly columns: number;
+  readonly stride: number;
+  readonly bits: number;
+  readonly epsilon?: readonly [mantissa: number, exponent: number, floor: number];
+  readonly gainOp?: number;
+}
+
+export function rowParamWords({ columns, stride, bits, epsilon, gainOp }: RowParams): number[] {
+  return [columns, stride, bits, ...(epsilon ?? [0, 0, 0]), gainOp ?? 0, 0];
+}
+
+/** The rows at binding `first` and, for a norm, the gain at the next. Needs params, status, workgroup. */
+export function rowSourcePiece(source: RowSource, limbs: 1 | 2, first: number): WgslPiece {
+  const p = (i: number): string => `param(${ROW_PARAMS + i}u)`;
+  const s = (i: number): string => `signedParam(${ROW_PARAMS + i}u)`;
+  const norm = /* wgsl */ `
+@group(0) @binding(${first + 1}) var<storage, read> gain: array<u32>;
+fn rowValue(state: RowState, row: u32, i: u32) -> u32 {
+  return softMultiply(normValue(gridMantissa(rawValue(row, i), state.grid), state.factor), gain[i]);
+}
+fn prepareRow(l: u32, row: u32) -> RowState {
+  let n = ${p(0)};
+  var largest = 0u;
+  for (var i = l; i < n; i += WG) { largest = max(largest, rawValue(row, i) & 0x7fffffffu); }
+  let grid = gridExponent(workgroupMax(l, largest), ${GRID_BITS}u, ${s(5)});
+  var low = 0u;
+  var high = 0u;
+  for (var i = l; i < n; i += WG) {
+    let m = gridMantissa(rawValue(row, i), grid);
+    let square = u32(m * m);
+    low += square & 0xffffu;
+    high += square >> 16u;
+  }
+  let squares = workgroupSquares(l, low, high);
+  let sum = wideAdd(squares, epsilonOnGrid(n, ${p(3)}, ${s(4)}, grid));
+  var state = RowState(grid, normFactor(sum, n), 0);
+  var top = 0u;
+  for (var i = l; i < n; i += WG) {
+    let value = rowValue(state, row, i);
+    if (isBad(value)) { failRow(row, ${p(6)}); }
+    top = max(top, value & 0x7fffffffu);
+  }
+  state.exponent = gridExponent(workgroupMax(l, top), ${p(2)}, -149);
+  return state;
+}`;
+  const plain = /* wgsl */ `
+fn rowValue(state: RowState, row: u32, i: u32) -> u32 {
+  return rawValue(row, i);
+}
+fn prepareRow(l: u32, row: u32) -> RowState {
+  let n = ${p(0)};
+  var largest = 0u;
+  for (var i = l; i < n; i += WG) { largest = max(largest, rawValue(row, i) & 0x7fffffffu); }
+  return RowState(0, NormFactor(0u, 0), gridExponent(workgroupMax(l, largest), ${p(2)}, -149));
+}`;
+  return {
+    name: "row-source",
+    needs: [QUANTIZE, LIMBS, NORM, SOFT_MULTIPLY, ROUND_WORD],
+    text: /* wgsl */ `
+@group(0) @binding(${first}) var<storage, read> source: array<u32>;
+struct RowState { grid: i32, factor: NormFactor, exponent: i32 }
+fn rawValue(row: u32, i: u32) -> u32 {
+  return source[row * ${p(1)} + i];
+}
+${(source === "norm" ? norm : plain).trim()}
+fn rowMantissa(state: RowState, row: u32, i: u32) -> i32 {
+  if (i >= ${p(0)}) { return 0; }
+  return gridMantissa(rowValue(state, row, i), state.exponent);
+}
+// The bytes of four mantissas: of each limb one word.
+fn packedWords(state: RowState, row: u32, word: u32) -> array<u32, ${limbs}> {
+  let i = word << 2u;
+  let a = rowMantissa(state, row, i);
+  let b = rowMantissa(state, row, i + 1u);
+  let c = rowMantissa(state, row, i + 2u);
+  let d = rowMantissa(state, row, i + 3u);
+  return ${
+    limbs === 1
+      ? "array<u32, 1>(packBytes(a, b, c, d))"
+      : `array<u32, 2>(
+    packBytes(limbLow(a), limbLow(b), limbLow(c), limbLow(d)),
+    packBytes(limbHigh(a), limbHigh(b), limbHigh(c), limbHigh(d)))`
+  };
+}
+`,
+  };
+}
+
+/** Threads that prepare a row in a kernel of its own. */
+const PREPARE_THREADS = 128;
+
+/**
+ * Prepares a row for each workgroup: `out` gets `[slot][limb][words]`, `exponents` one for each slot. Bindings:
+ * params (0: words of a limb), row map, source, gain, out, exponents, status.
+ */
+export function prepareShader(source: RowSource, limbs: 1 | 2): ShaderSource {
+  const main: WgslPiece = {
+    name: "main",
+    needs: [
+      paramsPiece(ROW_PARAMS + ROW_PARAM_COUNT),
+      statusPiece(6),
+      workgroupPiece(PREPARE_THREADS),
+      rowSourcePiece(source, limbs, 2),
+    ],
+    text: /* wgsl */ `
+@group(0) @binding(1) var<storage, read> rowMap: array<u32>;
+@group(0) @binding(4) var<storage, read_write> packed: array<u32>;
+@group(0) @binding(5) var<storage, read_write> exponents: array<u32>;
+@compute @workgroup_size(WG)
+fn main(@builtin(workgroup_id) w: vec3u, @builtin(local_invocation_index) l: u32) {
+  let slot = w.x;
+  let row = rowMap[1u + slot];
+  let state = prepareRow(l, row);
+  let words = param(0u);
+  for (var i = l; i < words; i += WG) {
+    let bytes = packedWords(state, row, i);
+${Array.from({ length: limbs }, (_, k) => `    packed[(slot * ${limbs}u + ${k}u) * words + i] = bytes[${k}];`).join("\n")}
+  }
+  if (l == 0u) { exponents[slot] = bitcast<u32>(state.exponent); }
+}
+`,
+  };
+  return {
+    name: `prepare ${source} ${limbs}`,
+    code: composeWgsl([main]),
+    bindings: ["uniform", "read", "read", "read", "write", "write", "write"],
+  };
+}
