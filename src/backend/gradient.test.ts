@@ -280,7 +280,7 @@ function makeGraph(sample: Case): { graph: Graph; inputs: RunInputs; names: stri
 
 /** Inputs as binary64 numbers: a step may be smaller than an f32 can show. */
 type Numbers = Readonly<
-  Record<string, { shape: readonly number[]; data: ArrayLike<number | bigint> }>
+  Record<string, { shape: readonly number[]; data: HostTensor["data"] | Float64Array }>
 >;
 
 async function gradientsOf(
@@ -314,7 +314,7 @@ function interpret(graph: ResolvedGraph, inputs: Numbers, trace: readonly HostTe
   for (const [i, node] of graph.nodes.entries()) {
     if (node.op === "input") {
       const { shape, data } = present(inputs[node.name]);
-      values.push({ shape, data: Float64Array.from(Array.from(data, Number)) });
+      values.push({ shape, data: Float64Array.from(Array.from<number | bigint>(data), Number) });
     } else if (node.op === "constant") values.push(floatOf(node.value));
     else {
       const operands = node.inputs.map((input) => values[input]!);
@@ -332,9 +332,9 @@ function differentiateNumerically(
   const step = 1e-5;
   const { shape, data } = present(inputs[name]);
   const at = (i: number, by: number): number => {
-    const changed = Float64Array.from(Array.from(data, Number));
+    const changed = Float64Array.from(Array.from<number | bigint>(data), Number);
     changed[i]! += by;
     return loss({ ...inputs, [name]: { shape, data: changed } });
   };
-  return Array.from(data, (_, i) => (at(i, step) - at(i, -step)) / (2 * step));
+  return Array.from<unknown, number>(data, (_, i) => (at(i, step) - at(i, -step)) / (2 * step));
 }
