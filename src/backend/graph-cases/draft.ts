@@ -122,7 +122,12 @@ export class GraphDraft {
     });
   }
 
+  /** Rows as mantissas; the same node for the same rows. */
   quantize(x: Value, bits: number): Value {
+    const node = this.#nodes.findIndex(
+      (other) => other.op === "quantize" && other.bits === bits && other.inputs[0] === x.node,
+    );
+    if (node >= 0) return { node, type: this.#nodes[node]!.type };
     return this.node({ op: "quantize", bits }, [x], bfpType(x.type.shape, bits));
   }
 
