@@ -35,8 +35,9 @@ export const AREA_IMPORTS: Readonly<Record<string, readonly string[]>> = {
   canister: ["base", "crypto", "candid", "tensor"],
   replica: ["base", "crypto", "candid", "job", "canister", "store"],
   consensus: ["base", "crypto", "replica", "store"],
+  testing: ["base", "crypto", "candid", "job", "replica", "store"],
   node: BELOW_NODE,
-  cli: [...BELOW_NODE, "node"],
+  cli: [...BELOW_NODE, "node", "testing"],
 };
 
 /** Areas that touch the machine: clock, disk, sockets. All others are deterministic and portable. */
