@@ -11,7 +11,8 @@ import { RATIO } from "../wgsl/ratio.ts";
 import { ROUND_WIDE } from "../wgsl/round-float.ts";
 import { WIDE_SCALED } from "../wgsl/wide.ts";
 import type { NodeOf } from "./graph-node.ts";
-import { elementGroups, elementKernel, rowKernel } from "./kernel.ts";
+import { byDot, elementGroups, elementKernel, type Kernel, rowKernel } from "./kernel.ts";
+import { limbWords, mantissaReader, mantissaWords } from "./mantissas.ts";
 import { lastAxis, type Plan } from "./plan.ts";
 import { REDUCE_MAX, REDUCE_SUM } from "./reduction.ts";
 
@@ -20,7 +21,10 @@ const WORKGROUP = 64;
 
 type AttentionNode = NodeOf<"attention" | "attention-scores" | "attention-combine">;
 
-/** Parameters: rows in all, node, T, H, P, G, d, causal, scale's mantissa and exponent, words before exponents. */
+/**
+ * Parameters: rows in all, node, T, H, P, G, d, causal, scale's mantissa and exponent, words before
+ * the exponents of the first, second and last operand, words of a limb.
+ */
 const PARAMS = 16;
 
 const PLACES = /* wgsl */ `
@@ -39,22 +43,34 @@ fn cachedRow(place: Place, position: u32) -> u32 {
 const PLACE: WgslPiece = { name: "attention-place", needs: [], text: PLACES };
 
 /** Step 2 from queries in in0 and keys in in1. */
-const ATTENTION_SCORE: WgslPiece = {
+const scorePiece = (dot: WgslPiece): WgslPiece => ({
   name: "attention-score",
-  needs: [PLACE, WIDE_SCALED],
+  needs: [PLACE, WIDE_SCALED, dot],
   text: /* wgsl */ `
 fn scoreAt(place: Place, position: u32) -> i32 {
-  let d = param(6u);
+  let words = param(13u);
   let queryRow = (place.b * param(2u) + place.t) * param(3u) + place.h;
   let keyRow = cachedRow(place, position);
-  var sum = 0;
-  for (var j = 0u; j < d; j++) { sum += i32(in0[queryRow * d + j]) * i32(in1[keyRow * d + j]); }
+  var low = 0;
+  var middle = 0;
+  var high = 0;
+  for (var j = 0u; j < words; j++) {
+    let q0 = in0[2u * queryRow * words + j];
+    let q1 = in0[2u * queryRow * words + words + j];
+    let k0 = in1[2u * keyRow * words + j];
+    let k1 = in1[2u * keyRow * words + words + j];
+    low += dotBytes(q0, k0);
+    middle += dotBytes(q0, k1) + dotBytes(q1, k0);
+    high += dotBytes(q1, k1);
+  }
+  // Below 2^31: two 13-bit mantissas, at most 128 times.
+  let sum = low + (middle << 7u) + (high << 14u);
   let e = i32(param(9u)) + i32(in0[param(10u) + queryRow]) + i32(in1[param(11u) + keyRow]);
   let z = i32(wideScaled(wideProduct(u32(abs(sum)), param(8u)), e));
   return select(z, -z, sum < 0);
 }
 `,
-};
+});
 
 /** Steps 3 to 5 on `scores`, which become shares; the values are in a buffer. */
 function combineText(values: string): string {
@@ -90,7 +106,7 @@ fn combine(l: u32, place: Place) {
     for (var start = 0u; start < place.seen; start += TOGETHER) {
       var part = 0;
       for (var p = start; p < min(start + TOGETHER, place.seen); p++) {
-        part += scores[p] * i32(${values}[cachedRow(place, p) * d + j]);
+        part += scores[p] * valueMantissa(2u * param(13u) * cachedRow(place, p), 2u * param(13u), j);
       }
       sum = wideAdd(sum, wideOf(part));
     }
@@ -109,24 +125,26 @@ fn rowPlace(r: u32) -> Place {
 
 const COMBINE_PIECES = [PLACE, REDUCE_MAX, REDUCE_SUM, EXP2, ATTENTION_SHARE, RATIO, ROUND_WIDE];
 
-const FUSED = rowKernel({
-  name: "attention",
-  pieces: [...COMBINE_PIECES, ATTENTION_SCORE],
-  reads: 3,
-  writes: 1,
-  params: PARAMS,
-  workgroupSize: WORKGROUP,
-  body: /* wgsl */ `${combineText("in2")}
+const fusedKernel = byDot((dot) =>
+  rowKernel({
+    name: "attention",
+    pieces: [...COMBINE_PIECES, scorePiece(dot), mantissaReader("valueMantissa", "in2", 2)],
+    reads: 3,
+    writes: 1,
+    params: PARAMS,
+    workgroupSize: WORKGROUP,
+    body: /* wgsl */ `${combineText("in2")}
 fn row(r: u32, l: u32) {
   let place = rowPlace(r);
   for (var p = l; p < place.seen; p += WG) { scores[p] = scoreAt(place, p); }
   combine(l, place);
 }`,
-});
+  }),
+);
 
 const COMBINE = rowKernel({
   name: "attention-combine",
-  pieces: COMBINE_PIECES,
+  pieces: [...COMBINE_PIECES, mantissaReader("valueMantissa", "in1", 2)],
   reads: 2,
   writes: 1,
   params: PARAMS,
@@ -140,13 +158,14 @@ fn row(r: u32, l: u32) {
 }`,
 });
 
-const SCORES = elementKernel({
-  name: "attention-scores",
-  pieces: [ATTENTION_SCORE],
-  reads: 2,
-  writes: 1,
-  params: PARAMS,
-  body: /* wgsl */ `
+const scoresKernel = byDot((dot) =>
+  elementKernel({
+    name: "attention-scores",
+    pieces: [scorePiece(dot)],
+    reads: 2,
+    writes: 1,
+    params: PARAMS,
+    body: /* wgsl */ `
 fn element(i: u32) {
   let position = i % param(4u);
   let r = i / param(4u);
@@ -156,7 +175,8 @@ fn element(i: u32) {
   if (position < place.seen) { z = scoreAt(place, position); }
   out0[i] = u32(z);
 }`,
-});
+  }),
+);
 
 /** Plans attention, its scores, or its combination. */
 export function planAttention(plan: Plan, index: number, node: AttentionNode): void {
@@ -169,9 +189,8 @@ export function planAttention(plan: Plan, index: number, node: AttentionNode): v
   const [, positions, groups, size] = cached as [number, number, number, number];
   const scale = attentionScale(size);
   const count = batch * rows * heads * (node.op === "attention-scores" ? positions : 1);
-  const values = elementCount(cached);
   plan.add({
-    kernel: { attention: FUSED, "attention-scores": SCORES, "attention-combine": COMBINE }[node.op],
+    kernel: kernelOf(plan, node),
     params: [
       count,
       index,
@@ -183,14 +202,26 @@ export function planAttention(plan: Plan, index: number, node: AttentionNode): v
       node.causal ? 1 : 0,
       scale.mantissa,
       scale.exponent,
-      elementCount(first),
-      values,
-      values,
+      exponentsOf(plan, node, 0),
+      exponentsOf(plan, node, 1),
+      exponentsOf(plan, node, node.inputs.length - 1),
+      limbWords(size),
     ],
     reads: node.inputs.map((_, position) => plan.input(node, position)),
     writes: [plan.define(index)],
     workgroups: node.op === "attention-scores" ? elementGroups(count) : count,
   });
+}
+
+function kernelOf(plan: Plan, node: AttentionNode): Kernel {
+  if (node.op === "attention-combine") return COMBINE;
+  return node.op === "attention" ? fusedKernel(plan.dot) : scoresKernel(plan.dot);
+}
+
+/** Words before the exponents of an operand. */
+function exponentsOf(plan: Plan, node: AttentionNode, position: number): number {
+  const type = plan.inputType(node, position);
+  return type.element === "bfp" ? mantissaWords(type) : 0;
 }
 
 /** Parameters: slices, node, d, slices of one position, interleaved, inverse. */

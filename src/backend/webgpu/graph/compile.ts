@@ -2,6 +2,7 @@
 
 import type { Node, ResolvedGraph } from "gyrotron/tensor";
 import { elementCount } from "gyrotron/tensor";
+import type { WgslPiece } from "../wgsl/piece.ts";
 import { planAttention, planRotary } from "./attention-ops.ts";
 import { planContraction, planGridCheck } from "./contraction-ops.ts";
 import { planElementwise } from "./elementwise.ts";
@@ -23,6 +24,8 @@ import { planRows } from "./row-ops.ts";
 export interface CompileOptions {
   /** Computes each node by itself, so that every value is there. */
   readonly trace: boolean;
+  /** The dot product of bytes that the device computes rightly. */
+  readonly dot: WgslPiece;
   /** Storage buffers that a kernel may have. */
   readonly buffers: number;
   /** Threads of a row; chosen by its length if left out. */
@@ -36,7 +39,7 @@ const OWN_BUFFERS = 2;
 
 /** The plan of a graph. @throws TensorError `tensor/unsupported` */
 export function compileGraph(graph: ResolvedGraph, options: CompileOptions): Plan {
-  const plan = new Plan(graph, options.rowWorkgroup);
+  const plan = new Plan(graph, options.dot, options.rowWorkgroup);
   const fusion = fuse(graph, {
     buffers: options.buffers - OWN_BUFFERS,
     members: options.trace ? 1 : MEMBERS_MAX,

@@ -21,6 +21,7 @@ import { DROPOUT } from "../wgsl/threefry.ts";
 import { type Group, leavesOf } from "./fuse.ts";
 import { elementGroups, elementKernel, type Kernel } from "./kernel.ts";
 import { denseSteps, mergeAxes } from "./layout-ops.ts";
+import { limbsOf, mantissaReader, mantissaWords, rowWords } from "./mantissas.ts";
 import { lastAxis, type Plan } from "./plan.ts";
 
 /** Text of a value, and what it needs. */
@@ -274,16 +275,22 @@ class GroupWriter {
 
   #addDequantize(index: number, node: Node<number>): void {
     const type = this.#plan.inputType(node, 0);
+    assert(type.element === "bfp", "dequantize of bfp");
     const buffer = this.#buffer(node.inputs[0]!);
-    const exponents = this.#param(elementCount(type.shape));
+    const columns = lastAxis(type.shape);
+    const reader = mantissaReader(`mantissaOf${buffer}`, buffer, limbsOf(type.bits));
+    this.#pieces.add(reader).add(ROUND_WIDE);
     const row = this.#row(node);
-    const exponent = `i32(${buffer}[${exponents} + row])`;
-    const isScaled = type.element === "bfp" && type.scaled;
-    const scale = isScaled
+    const words = this.#param(rowWords(type.bits, columns));
+    const exponents = this.#param(mantissaWords(type));
+    const place = `${row} * ${words}, ${words}, i - ${row} * ${this.#param(columns)}`;
+    const scale = type.scaled
       ? ` * i32(${buffer}[${exponents} + ${this.#param(rowCount(type.shape))} + ${row}])`
       : "";
-    this.#pieces.add(ROUND_WIDE);
-    const register = this.#define(index, `roundInteger(i32(${buffer}[i])${scale}, ${exponent})`);
+    const register = this.#define(
+      index,
+      `roundInteger(mantissaOf${buffer}(${place})${scale}, i32(${buffer}[${exponents} + ${row}]))`,
+    );
     this.#checkFinite(index, node, register);
   }
 

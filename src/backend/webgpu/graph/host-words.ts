@@ -1,7 +1,15 @@
-// Values of the host as words of a buffer and back: bools take a word each, i64 two (low first), bfp its
-// mantissas, then exponents, then scales.
+// Values of the host as words of a buffer and back: bools take a word each, i64 two (low first), bfp as
+// mantissas.ts says. Hosts have their low bytes first, as every host of WebGPU does.
 
-import { elementCount, type HostTensor, rowCount, type TensorType } from "gyrotron/tensor";
+import {
+  type BfpType,
+  elementCount,
+  type HostBfp,
+  type HostTensor,
+  rowCount,
+  type TensorType,
+} from "gyrotron/tensor";
+import { limbsOf, limbWords, mantissaWords } from "./mantissas.ts";
 
 /** The words of a value. */
 export function wordsOfHost(value: HostTensor): Uint32Array {
@@ -14,14 +22,8 @@ export function wordsOfHost(value: HostTensor): Uint32Array {
     }
     case "bool":
       return Uint32Array.from(value.data);
-    case "bfp": {
-      const { data, exponents, scales } = value;
-      const words = new Int32Array(data.length + exponents.length + (scales?.length ?? 0));
-      words.set(data);
-      words.set(exponents, data.length);
-      if (scales !== undefined) words.set(scales, data.length + exponents.length);
-      return new Uint32Array(words.buffer);
-    }
+    case "bfp":
+      return wordsOfBfp(value);
   }
 }
 
@@ -38,18 +40,62 @@ export function hostOfWords(type: TensorType<number>, words: Uint32Array<ArrayBu
       return { element: "i64", shape, data: new BigInt64Array(own.buffer) };
     case "bool":
       return { element: "bool", shape, data: Uint8Array.from(own) };
-    case "bfp": {
-      const count = elementCount(shape);
-      const rows = rowCount(shape);
-      const integers = new Int32Array(own.buffer);
-      return {
-        element: "bfp",
-        shape,
-        bits: type.bits,
-        data: integers.slice(0, count),
-        exponents: integers.slice(count, count + rows),
-        scales: type.scaled ? Uint8Array.from(integers.slice(count + rows)) : undefined,
-      };
+    case "bfp":
+      return bfpOfWords(type, new Int32Array(own.buffer));
+  }
+}
+
+function wordsOfBfp(value: HostBfp): Uint32Array {
+  const { data, exponents, scales, shape, bits } = value;
+  const first = mantissaWords({ ...value, scaled: scales !== undefined });
+  const words = new Int32Array(first + exponents.length + (scales?.length ?? 0));
+  words.set(exponents, first);
+  if (scales !== undefined) words.set(scales, first + exponents.length);
+  const limbs = limbsOf(bits);
+  if (limbs === "word") {
+    words.set(data);
+    return new Uint32Array(words.buffer);
+  }
+  const columns = shape.at(-1)!;
+  const limbBytes = 4 * limbWords(columns);
+  const bytes = new Int8Array(words.buffer);
+  for (let r = 0; r < exponents.length; r++) {
+    const start = r * limbs * limbBytes;
+    for (let k = 0; k < columns; k++) {
+      const m = data[r * columns + k]!;
+      const high = limbs === 1 ? 0 : (m + 64) >> 7;
+      bytes[start + k] = m - (high << 7);
+      if (limbs === 2) bytes[start + limbBytes + k] = high;
     }
   }
+  return new Uint32Array(words.buffer);
+}
+
+function bfpOfWords(type: BfpType<number>, words: Int32Array<ArrayBuffer>): HostBfp {
+  const { shape, bits, scaled } = type;
+  const rows = rowCount(shape);
+  const first = mantissaWords(type);
+  const limbs = limbsOf(bits);
+  const columns = shape.at(-1)!;
+  const limbBytes = 4 * limbWords(columns);
+  const bytes = new Int8Array(words.buffer);
+  const data = new Int32Array(elementCount(shape));
+  if (limbs === "word") data.set(words.subarray(0, first));
+  else {
+    for (let r = 0; r < rows; r++) {
+      const start = r * limbs * limbBytes;
+      for (let k = 0; k < columns; k++) {
+        const high = limbs === 1 ? 0 : bytes[start + limbBytes + k]!;
+        data[r * columns + k] = bytes[start + k]! + 128 * high;
+      }
+    }
+  }
+  return {
+    element: "bfp",
+    shape,
+    bits,
+    data,
+    exponents: words.slice(first, first + rows),
+    scales: scaled ? Uint8Array.from(words.subarray(first + rows)) : undefined,
+  };
 }

@@ -75,6 +75,16 @@ fn main(@builtin(workgroup_id) w: vec3u, @builtin(num_workgroups) g: vec3u, @bui
   });
 }
 
+/** Kernels that depend on the dot product of bytes that a device is to use, made once for each. */
+export function byDot(make: (dot: WgslPiece) => Kernel): (dot: WgslPiece) => Kernel {
+  const made = new Map<WgslPiece, Kernel>();
+  return (dot) => {
+    const known = made.get(dot) ?? make(dot);
+    made.set(dot, known);
+    return known;
+  };
+}
+
 function kernelOf(source: KernelSource): Kernel {
   const hasTables = needsPiece(source.pieces, FUNCTION_TABLE);
   const first = hasTables ? 3 : 2;

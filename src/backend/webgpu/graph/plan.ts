@@ -11,7 +11,9 @@ import {
   rowCount,
   type TensorType,
 } from "gyrotron/tensor";
+import type { WgslPiece } from "../wgsl/piece.ts";
 import type { Kernel } from "./kernel.ts";
+import { mantissaWords, rowWords } from "./mantissas.ts";
 
 /** Words between kernels: a value of a node, or scratch. */
 export interface Slot {
@@ -44,9 +46,9 @@ export function planesOf(type: TensorType<number>): readonly Plane[] {
   if (type.element !== "bfp")
     return [{ offset: 0, shape, wordsPerElement: type.element === "i64" ? 2 : 1 }];
   const rows = shape.slice(0, -1);
-  const first = elementCount(shape);
+  const first = mantissaWords(type);
   const planes = [
-    { offset: 0, shape, wordsPerElement: 1 },
+    { offset: 0, shape: [...rows, rowWords(type.bits, lastAxis(shape))], wordsPerElement: 1 },
     { offset: first, shape: rows, wordsPerElement: 1 },
   ];
   if (type.scaled)
@@ -75,10 +77,13 @@ export class Plan {
   readonly tables: { readonly slot: Slot; readonly words: Uint32Array<ArrayBuffer> }[] = [];
   /** Threads for each row, if they are not chosen by its length: results do not depend on it. */
   readonly rowWorkgroup: number | undefined;
+  /** The dot product of bytes that the device computes rightly. */
+  readonly dot: WgslPiece;
   readonly #values: (Slot | undefined)[];
 
-  constructor(graph: ResolvedGraph, rowWorkgroup?: number) {
+  constructor(graph: ResolvedGraph, dot: WgslPiece, rowWorkgroup?: number) {
     this.graph = graph;
+    this.dot = dot;
     this.rowWorkgroup = rowWorkgroup;
     this.#values = graph.nodes.map(() => undefined);
   }

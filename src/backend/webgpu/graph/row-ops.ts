@@ -7,13 +7,14 @@ import { INVERSE_ROOT, LOG, SCORE } from "../wgsl/function.ts";
 import { NORM } from "../wgsl/norm.ts";
 import type { WgslPiece } from "../wgsl/piece.ts";
 import { EXP2 } from "../wgsl/program.ts";
-import { QUANTIZE } from "../wgsl/quantize.ts";
+import { LIMBS, QUANTIZE } from "../wgsl/quantize.ts";
 import { RATIO } from "../wgsl/ratio.ts";
 import { ROUND_WIDE } from "../wgsl/round-float.ts";
 import { SOFT_ADD, SOFT_FLOAT } from "../wgsl/soft-float.ts";
 import { WIDE, WIDE_DIVIDE } from "../wgsl/wide.ts";
 import type { NodeOf } from "./graph-node.ts";
 import { type Kernel, rowKernel } from "./kernel.ts";
+import { type Limbs, limbsOf, rowWords } from "./mantissas.ts";
 import { lastAxis, type Plan } from "./plan.ts";
 import { REDUCE_MAX, REDUCE_SUM } from "./reduction.ts";
 
@@ -291,8 +292,8 @@ fn row(r: u32, l: u32) {
 fn row(r: u32, l: u32) {
   let n = param(1u);
   let e = gridExponent(rowLargest(r * n, n, l), param(3u), -149);
-  for (var i = l; i < n; i += WG) { out0[r * n + i] = u32(gridMantissa(in0[r * n + i], e)); }
-  if (l == 0u) { out0[param(0u) * n + r] = u32(e); }
+  WRITE_MANTISSAS
+  if (l == 0u) { out0[param(4u) * param(0u) + r] = u32(e); }
 }`,
   },
   "quantize-columns": {
@@ -314,7 +315,7 @@ fn columnGrid(largest: u32, limit: u32) -> ColumnGrid {
   let divisor = limit << shift;
   return ColumnGrid(max(128u, (m + divisor - 1u) / divisor), exponent);
 }
-fn columnMantissa(x: u32, grid: ColumnGrid) -> u32 {
+fn columnMantissa(x: u32, grid: ColumnGrid) -> i32 {
   let shift = softExponent(x) - grid.exponent;
   let m = softMantissa(x) << u32(clamp(shift, 0, 31));
   let divisor = grid.scale << u32(clamp(-shift, 0, 24));
@@ -323,32 +324,52 @@ fn columnMantissa(x: u32, grid: ColumnGrid) -> u32 {
   // What is left is below 2^24 where the divisor is not small.
   let isUp = rest > divisor - rest || (rest == divisor - rest && (whole & 1u) == 1u);
   let magnitude = select(whole + select(0u, 1u, isUp), 0u, shift < -24);
-  return select(magnitude, 0u - magnitude, (x & 0x80000000u) != 0u);
+  return i32(select(magnitude, 0u - magnitude, (x & 0x80000000u) != 0u));
 }
 fn row(r: u32, l: u32) {
   let n = param(1u);
   let rows = param(0u);
   let grid = columnGrid(rowLargest(r * n, n, l), param(3u));
-  for (var i = l; i < n; i += WG) { out0[r * n + i] = columnMantissa(in0[r * n + i], grid); }
+  WRITE_MANTISSAS
   if (l == 0u) {
-    out0[rows * n + r] = u32(grid.exponent);
-    out0[rows * n + rows + r] = grid.scale;
+    out0[rows * param(4u) + r] = u32(grid.exponent);
+    out0[rows * param(4u) + rows + r] = grid.scale;
   }
 }`,
   },
 };
 
+/** Text that writes row r of mantissas given by an expression in x, in rows of `param(4u)` words. */
+function writeMantissas(limbs: Limbs, mantissa: string): string {
+  if (limbs === "word") {
+    return `for (var i = l; i < n; i += WG) { let x = in0[r * n + i]; out0[r * n + i] = u32(${mantissa}); }`;
+  }
+  const store = {
+    1: "out0[at] = packBytes(m.x, m.y, m.z, m.w);",
+    2: `out0[at] = packBytes(limbLow(m.x), limbLow(m.y), limbLow(m.z), limbLow(m.w));
+    out0[at + (param(4u) >> 1u)] = packBytes(limbHigh(m.x), limbHigh(m.y), limbHigh(m.z), limbHigh(m.w));`,
+  }[limbs];
+  return /* wgsl */ `for (var w = l; w < (n + 3u) / 4u; w += WG) {
+    var m = vec4i(0, 0, 0, 0);
+    for (var j = 0u; j < min(4u, n - 4u * w); j++) { let x = in0[r * n + 4u * w + j]; m[j] = ${mantissa}; }
+    let at = r * param(4u) + w;
+    ${store}
+  }`;
+}
+
 const kernels = new Map<string, Kernel>();
 
-/** The kernel of an op with workgroups of a size. */
-function kernelFor(op: RowOp, workgroupSize: number): Kernel {
-  const name = `${op}-${workgroupSize}`;
+/** The kernel of an op with workgroups of a size; limbs are those of the mantissas that it writes, if any. */
+function kernelFor(op: RowOp, workgroupSize: number, limbs: Limbs = "word"): Kernel {
+  const name = `${op}-${limbs}-${workgroupSize}`;
   const known = kernels.get(name);
   if (known !== undefined) return known;
-  const { pieces, body, reads } = SOURCES[op];
+  const { pieces, reads } = SOURCES[op];
+  const mantissa = op === "quantize" ? "gridMantissa(x, e)" : "columnMantissa(x, grid)";
+  const body = SOURCES[op].body.replace("WRITE_MANTISSAS", writeMantissas(limbs, mantissa));
   const kernel = rowKernel({
     name,
-    pieces,
+    pieces: [...pieces, LIMBS],
     reads: reads ?? 1,
     writes: 1,
     params: PARAMS,
@@ -373,12 +394,16 @@ export function planRows(plan: Plan, index: number, node: NodeOf<RowOp>): void {
   const isIdle =
     columns === 0 && elementCount(node.type.shape) === 0 && node.type.element !== "bfp";
   plan.add({
-    kernel: kernelFor(node.op, rowWorkgroup(plan, columns)),
+    kernel: kernelFor(node.op, rowWorkgroup(plan, columns), limbsOfNode(node)),
     params: [rows, columns, index, ...extraParams(plan, node)],
     reads,
     writes: [plan.define(index)],
     workgroups: isIdle ? 0 : rows,
   });
+}
+
+function limbsOfNode(node: Node<number>): Limbs {
+  return node.type.element === "bfp" ? limbsOf(node.type.bits) : "word";
 }
 
 /** Plans the index of the largest value of each row of the first operand. */
@@ -399,10 +424,11 @@ function extraParams(plan: Plan, node: NodeOf<RowOp>): number[] {
     case "sum":
     case "mean":
     case "variance":
-    case "quantize":
       return [node.bits];
+    case "quantize":
+      return [node.bits, rowWords(node.bits, lastAxis(node.type.shape))];
     case "quantize-columns":
-      return [2 ** (node.bits - 1) - 1];
+      return [2 ** (node.bits - 1) - 1, rowWords(node.bits, lastAxis(node.type.shape))];
     case "rms-norm":
       return epsilonParams(node.epsilon, 45);
     case "layer-norm":

@@ -14,6 +14,7 @@ import type {
 import type { GpuPipeline, WebGpuDevice } from "../device.ts";
 import type { GpuBuffer } from "../gpu-interface.ts";
 import { functionTableWords } from "../wgsl/function-table.ts";
+import type { WgslPiece } from "../wgsl/piece.ts";
 import { type Allocation, allocate } from "./allocation.ts";
 import { compileGraph } from "./compile.ts";
 import { hostOfWords, wordsOfHost } from "./host-words.ts";
@@ -46,13 +47,16 @@ interface Program {
 /** Graphs on one device. */
 export class WebGpuGraphs implements GraphBackend {
   readonly #device: WebGpuDevice;
+  readonly #dot: WgslPiece;
   readonly #settings: GraphSettings;
   readonly #programs: WeakMap<ResolvedGraph, Promise<Program>> = new WeakMap();
   readonly #traced: WeakMap<ResolvedGraph, Promise<Program>> = new WeakMap();
   #functionTable: GpuBuffer | undefined;
 
-  constructor(device: WebGpuDevice, settings: GraphSettings = {}) {
+  /** `dot` is the dot product of bytes that the device computes rightly, from dot-choice.ts. */
+  constructor(device: WebGpuDevice, dot: WgslPiece, settings: GraphSettings = {}) {
     this.#device = device;
+    this.#dot = dot;
     this.#settings = settings;
   }
 
@@ -94,6 +98,7 @@ export class WebGpuGraphs implements GraphBackend {
   async #build(graph: ResolvedGraph, trace: boolean): Promise<Program> {
     const plan = compileGraph(graph, {
       trace,
+      dot: this.#dot,
       buffers: BUFFERS_MAX,
       rowWorkgroup: this.#settings.rowWorkgroup,
     });
