@@ -19,6 +19,8 @@ export interface DeviceOptions {
   readonly threads: number;
   /** A byte that fresh memory is filled with; tests show that none of it is ever read. */
   readonly fill?: number;
+  /** Seed of a random split of graphs' work among the threads, other than 0; tests show that none matters. */
+  readonly schedule?: number;
 }
 
 let compiled: WebAssembly.Module | undefined;
@@ -58,6 +60,7 @@ export class WasmDevice {
     this.setWord(this.control("exp2"), this.place(EXP2_TABLE));
     this.setWord(this.control("sines"), this.place(SINE_TABLE));
     this.setWord(this.control("threads"), options.threads);
+    this.setWord(this.control("schedule"), options.schedule ?? 0);
   }
 
   /** @throws TensorError `tensor/limit`, `tensor/unsupported` */
@@ -88,9 +91,22 @@ export class WasmDevice {
 
   /** A fresh 64-byte-aligned region. @throws TensorError `tensor/limit` beyond 4 GiB */
   allocate(bytes: number): number {
+    const address = this.#reserve(bytes);
+    this.#bytes.fill(this.#fill, address, this.#top);
+    return address;
+  }
+
+  /** As `allocate`, for regions that are written before they are read. */
+  allocateUnset(bytes: number): number {
+    const address = this.#reserve(bytes);
+    if (this.#fill !== 0) this.#bytes.fill(this.#fill, address, this.#top);
+    return address;
+  }
+
+  #reserve(bytes: number): number {
     const address = this.#top;
-    this.#top = roundUp(address + bytes + 16, 64);
-    const pages = Math.ceil(this.#top / WASM_PAGE_BYTES);
+    const end = roundUp(address + bytes + 16, 64);
+    const pages = Math.ceil(end / WASM_PAGE_BYTES);
     const present = this.#memory.buffer.byteLength / WASM_PAGE_BYTES;
     if (pages > PAGES_MAX) {
       throw new TensorError({
@@ -100,10 +116,10 @@ export class WasmDevice {
         actual: pages,
       });
     }
+    this.#top = end;
     if (pages > present)
       this.#memory.grow(Math.min(PAGES_MAX - present, Math.max(pages - present, 16)));
     this.#refresh();
-    this.#bytes.fill(this.#fill, address, this.#top);
     return address;
   }
 
@@ -138,6 +154,10 @@ export class WasmDevice {
     return new Int16Array(this.#buffer, address, length).slice();
   }
 
+  readI64(address: number, length: number): BigInt64Array {
+    return new BigInt64Array(this.#buffer, address, length).slice();
+  }
+
   /** A region of row statuses, all good. */
   resetStatus(address: number, rows: number): void {
     new Int32Array(this.#buffer, address, rows).fill(STATUS_GOOD);
@@ -150,6 +170,21 @@ export class WasmDevice {
     this.#scratchBytes = rounded;
     this.setWord(this.control("scratch"), this.allocate(rounded * this.threads));
     this.setWord(this.control("scratchBytes"), rounded);
+  }
+
+  /** Runs `body` with `bytes` a thread, a multiple of 64, at `address` as scratch. */
+  withScratch(address: number, bytes: number, body: () => void): void {
+    const words = new DataView(this.#buffer);
+    const at = this.control("scratch");
+    const before = words.getInt32(at, true);
+    this.setWord(at, address);
+    this.setWord(this.control("scratchBytes"), bytes);
+    try {
+      body();
+    } finally {
+      this.setWord(at, before);
+      this.setWord(this.control("scratchBytes"), this.#scratchBytes);
+    }
   }
 
   /** The mark to which `release` may return. */

@@ -17,7 +17,11 @@ export const CONTROL = {
   sines: 40,
   positions: 44,
   caches: 48,
-  bytes: 64,
+  /** Tables of the functions of graphs. */
+  tables: 64,
+  /** 0, or the seed of a random split of each record's work. */
+  schedule: 68,
+  bytes: 72,
 } as const;
 
 export const OP_CODES = {

@@ -35,7 +35,12 @@ export function run(control: usize, thread: i32): void {
     dispatch(control, record, thread, threads);
     const flags = word(record, 1);
     if (flags != 0) barrier(control, threads);
-    if (flags == 2 && load<i32>(address(record, 3)) != i32.MAX_VALUE) return;
+    // Behind the last barrier the host may already be writing the next program.
+    if (i + 1 == length) return;
+    if (flags == 2 && load<i32>(address(record, 3)) != i32.MAX_VALUE) {
+      barrier(control, threads);
+      return;
+    }
     record += RECORD_BYTES;
   }
 }

@@ -12,7 +12,7 @@ const PANEL_BYTES: usize = 24576;
 /** Rows of i16 that stay in the second cache. */
 const ROWS_BYTES: usize = 524288;
 /** From so many rows on, widening weights once is cheaper than widening them for each tile. */
-const WIDEN_ROWS: i32 = 8;
+const WIDEN_ROWS: i32 = 16;
 
 /** [3] status, [4] left, [5] exponents, [6] weights, [7] scales, [8] blocks, [9] groups, [10] spill, [11] bits, [12] out, [13] out columns, [14] op, [15] second, [16] third */
 export function matmul(

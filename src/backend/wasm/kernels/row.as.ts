@@ -7,15 +7,19 @@ const SIGNLESS: i32 = 0x7fffffff;
 
 /** The largest magnitude of a row as bits; integer order is magnitude order. */
 export function largestBits(x: usize, n: i32): i32 {
-  let wide = i32x4.splat(0);
-  const mask = i32x4.splat(SIGNLESS);
+  // Doubling drops the sign.
+  let a = i32x4.splat(0);
+  let b = a;
   let i = 0;
-  for (; i + 4 <= n; i += 4) {
-    wide = i32x4.max_s(wide, v128.and(v128.load(x + (<usize>i << 2)), mask));
+  for (; i + 8 <= n; i += 8) {
+    const at = x + (<usize>i << 2);
+    a = i32x4.max_u(a, i32x4.shl(v128.load(at), 1));
+    b = i32x4.max_u(b, i32x4.shl(v128.load(at, 16), 1));
   }
+  a = i32x4.shr_u(i32x4.max_u(a, b), 1);
   let largest = max(
-    max(i32x4.extract_lane(wide, 0), i32x4.extract_lane(wide, 1)),
-    max(i32x4.extract_lane(wide, 2), i32x4.extract_lane(wide, 3)),
+    max(i32x4.extract_lane(a, 0), i32x4.extract_lane(a, 1)),
+    max(i32x4.extract_lane(a, 2), i32x4.extract_lane(a, 3)),
   );
   for (; i < n; i++) largest = max(largest, load<i32>(x + (<usize>i << 2)) & SIGNLESS);
   return largest;
@@ -23,21 +27,22 @@ export function largestBits(x: usize, n: i32): i32 {
 
 /**
  * Mantissas of a row as i16, zeros from n to padded; returns the exponent. Multiplying by a power of two is
- * exact in binary32 unless the product is subnormal, and then both it and the exact one round to 0.
+ * exact in binary32 unless the product is subnormal, and then both it and the exact one round to 0. A binary32
+ * from 2^23 to 2^24 has no fraction, so adding 1.5 * 2^23 is what rounds to the nearest integer, ties to even,
+ * and leaves that integer in the low bits.
  */
 export function quantizeRow(x: usize, n: i32, padded: i32, bits: i32, floor: i32, out: usize): i32 {
   const e = exponentOf(largestBits(x, n), bits, floor);
   let i = 0;
   if (e >= -126) {
     const factor = f32x4.splat(<f32>power(-e));
+    // 1.5 * 2^23 from something unknown to the compiler, which would make a constant anew in each round.
+    const rounder = i32x4.splat(0x4b400000 + (bits >> 31));
     for (; i + 8 <= n; i += 8) {
       const at = x + (<usize>i << 2);
-      const low = f32x4.nearest(f32x4.mul(v128.load(at), factor));
-      const high = f32x4.nearest(f32x4.mul(v128.load(at, 16), factor));
-      const packed = i16x8.narrow_i32x4_s(
-        i32x4.trunc_sat_f32x4_s(low),
-        i32x4.trunc_sat_f32x4_s(high),
-      );
+      const low = f32x4.add(f32x4.mul(v128.load(at), factor), rounder);
+      const high = f32x4.add(f32x4.mul(v128.load(at, 16), factor), rounder);
+      const packed = i16x8.narrow_i32x4_s(i32x4.sub(low, rounder), i32x4.sub(high, rounder));
       v128.store(out + (<usize>i << 1), packed);
     }
   }
@@ -62,20 +67,11 @@ export function normRow(
   y: usize,
 ): void {
   const e = quantizeRow(x, n, padded, 16, floor, grid);
-  let squares = i64x2.splat(0);
-  for (let i = 0; i < padded; i += 8) {
-    const m = v128.load(grid + (<usize>i << 1));
-    // At most 2 * 32767^2 < 2^31 a lane, so one dot never overflows.
-    const pair = i32x4.dot_i16x8_s(m, m);
-    squares = i64x2.add(
-      squares,
-      i64x2.add(i64x2.extend_low_i32x4_s(pair), i64x2.extend_high_i32x4_s(pair)),
-    );
-  }
+  const squares = sumOfSquares(grid, padded);
   const shift = epsExponent - 2 * e;
   const eps = <u64>n * <u64>epsMantissa;
   const onGrid = shift >= 0 ? eps << min(shift, 62) : eps >> min(-shift, 63);
-  const sum = <u64>(i64x2.extract_lane(squares, 0) + i64x2.extract_lane(squares, 1)) + onGrid;
+  const sum = squares + onGrid;
   if (sum == 0) {
     for (let i = 0; i < n; i++) store<f32>(y + (<usize>i << 2), 0);
     return;
@@ -93,7 +89,38 @@ export function normRow(
   // The square root of an integer below 2^35, rounded to binary64, has the floor of the true one.
   const root = <i64>sqrt<f64>(<f64>(((<u64>1) << 56) / v));
   const factor = <f64>root * power(-28 - j);
-  for (let i = 0; i < n; i++) {
+  scaleRow(grid, n, factor, y);
+}
+
+/** The sum of the squares of a row of i16 of magnitude at most 32767; `padded` is a multiple of 8. */
+function sumOfSquares(grid: usize, padded: i32): u64 {
+  let all = i64x2.splat(0);
+  let odd = i64x2.splat(0);
+  for (let i = 0; i < padded; i += 8) {
+    const m = v128.load(grid + (<usize>i << 1));
+    // At most 2 * 32767^2 < 2^31 a lane: never negative, so a lane pair is `even + 2^32 * odd` of 64 bits.
+    const pairs = i32x4.dot_i16x8_s(m, m);
+    all = i64x2.add(all, pairs);
+    odd = i64x2.add(odd, i64x2.shr_u(pairs, 32));
+  }
+  const odds = <u64>(i64x2.extract_lane(odd, 0) + i64x2.extract_lane(odd, 1));
+  const sums = <u64>(i64x2.extract_lane(all, 0) + i64x2.extract_lane(all, 1));
+  return sums - (odds << 32) + odds;
+}
+
+/** `y = m * factor`, exact in binary64 and rounded once. */
+function scaleRow(grid: usize, n: i32, factor: f64, y: usize): void {
+  const wide = f64x2.splat(factor);
+  const zero = f32x4.splat(0);
+  let i = 0;
+  for (; i + 4 <= n; i += 4) {
+    const m = v128.load_ext<i16>(grid + (<usize>i << 1));
+    const high = v128.shuffle<i64>(m, m, 1, 1);
+    const first = f32x4.demote_f64x2_zero(f64x2.mul(f64x2.convert_low_i32x4_s(m), wide));
+    const second = f32x4.demote_f64x2_zero(f64x2.mul(f64x2.convert_low_i32x4_s(high), wide));
+    v128.store(y + (<usize>i << 2), f32x4.add(v128.shuffle<i64>(first, second, 0, 2), zero));
+  }
+  for (; i < n; i++) {
     const m = <f64>load<i16>(grid + (<usize>i << 1));
     store<f32>(y + (<usize>i << 2), roundOnce(m * factor));
   }
