@@ -92,18 +92,19 @@ test("mutated bytes are refused, or are the canonical bytes of another graph", (
         if (accepts(mutated)) passed++;
       },
     ),
-    { numRuns: 3000, seed: 26 },
+    { numRuns: 1500, seed: 26 },
   );
   ok(passed > 0, "some mutations only change a constant");
 });
 
-test("every byte of a small graph, changed to every value, is refused or canonical", () => {
+test("every byte of a small graph, changed in every bit and to the ends, is refused or canonical", () => {
   const g = new GraphBuilder();
   const n = g.symbol("n", 3);
   g.output("y", g.slice(g.input("x", f32(n, 2)), 0, 0, addDims(n, -1)));
   const small = encodeGraph(g.build());
   for (let at = 0; at < small.length; at++) {
-    for (let byte = 0; byte < 256; byte++) {
+    const bits = [1, 2, 4, 8, 16, 32, 64, 128].map((bit) => small[at]! ^ bit);
+    for (const byte of [...bits, 0, 255, small[at]! + 1]) {
       const mutated = small.slice();
       mutated[at] = byte;
       accepts(mutated);
