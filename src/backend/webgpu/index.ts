@@ -1,9 +1,10 @@
 // The WebGPU backend: kernels of integers only on any device that a host offers as `navigator.gpu`.
 
-import type { Backend } from "gyrotron/tensor";
+import type { Backend, GraphBackend } from "gyrotron/tensor";
 import { WebGpuDevice, type WebGpuDeviceOptions } from "./device.ts";
 import { chooseDot } from "./dot-choice.ts";
 import type { Gpu } from "./gpu-interface.ts";
+import { WebGpuGraphs } from "./graph/run.ts";
 import { runSingleOp } from "./single-op.ts";
 import { WebGpuDecoder } from "./decoder.ts";
 
@@ -18,19 +19,30 @@ export interface WebGpuOptions extends WebGpuDeviceOptions {
 }
 
 /** A backend on the host's preferred adapter. @throws TensorError `tensor/unsupported` if there is none */
-export async function createWebGpuBackend(gpu: Gpu, options: WebGpuOptions = {}): Promise<Backend> {
+export async function createWebGpuBackend(
+  gpu: Gpu,
+  options: WebGpuOptions = {},
+): Promise<Backend & GraphBackend> {
   const device = await WebGpuDevice.open(gpu, options);
-  return backendOn(device, options);
+  return openWebGpuBackend(device, options);
 }
 
 /** A backend on a device that the caller opened and may watch. */
-export async function backendOn(device: WebGpuDevice, options: WebGpuOptions): Promise<Backend> {
+export async function openWebGpuBackend(
+  device: WebGpuDevice,
+  options: WebGpuOptions,
+): Promise<Backend & GraphBackend> {
   const dot = await chooseDot(device, options.plainDot === true);
+  const graphs = new WebGpuGraphs(device, dot);
   return {
     name: "webgpu",
     device: `webgpu: ${device.name}, ${dot.name}`,
     run: (call) => runSingleOp(device, dot, call),
     createDecoder: (weights) => WebGpuDecoder.create(device, dot, weights, options),
-    close: async () => device.close(),
+    runGraph: (graph, inputs, runOptions) => graphs.runGraph(graph, inputs, runOptions),
+    close: async () => {
+      graphs.close();
+      device.close();
+    },
   };
 }

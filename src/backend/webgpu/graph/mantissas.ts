@@ -31,12 +31,23 @@ export function mantissaWords(type: BfpType<number>): number {
   return rowCount(type.shape) * rowWords(type.bits, type.shape.at(-1)!);
 }
 
-/** `byteAt(word, k)`: byte k mod 4 with its sign. */
-const BYTE_AT: WgslPiece = {
-  name: "byte-at",
+/** `packedBytes(m)`: the low bytes of four integers in a word. */
+export const PACKED_BYTES: WgslPiece = {
+  name: "packed-bytes",
   needs: [],
   text: /* wgsl */ `
-fn byteAt(word: u32, k: u32) -> i32 {
+fn packedBytes(m: vec4i) -> u32 {
+  return (u32(m.x) & 255u) | ((u32(m.y) & 255u) << 8u) | ((u32(m.z) & 255u) << 16u) | (u32(m.w) << 24u);
+}
+`,
+};
+
+/** `signedByte(word, k)`: byte k mod 4 with its sign. */
+const SIGNED_BYTE: WgslPiece = {
+  name: "signed-byte",
+  needs: [],
+  text: /* wgsl */ `
+fn signedByte(word: u32, k: u32) -> i32 {
   return (bitcast<i32>(word) << (24u - 8u * (k & 3u))) >> 24u;
 }
 `,
@@ -45,13 +56,13 @@ fn byteAt(word: u32, k: u32) -> i32 {
 /** `NAME(start, words, k)`: mantissa k of the row of so many words that starts there. */
 export function mantissaReader(name: string, buffer: string, limbs: Limbs): WgslPiece {
   const at = {
-    1: `byteAt(${buffer}[start + (k >> 2u)], k)`,
-    2: `byteAt(${buffer}[start + (k >> 2u)], k) + 128 * byteAt(${buffer}[start + (words >> 1u) + (k >> 2u)], k)`,
+    1: `signedByte(${buffer}[start + (k >> 2u)], k)`,
+    2: `signedByte(${buffer}[start + (k >> 2u)], k) + 128 * signedByte(${buffer}[start + (words >> 1u) + (k >> 2u)], k)`,
     word: `i32(${buffer}[start + k])`,
   }[limbs];
   return {
     name: `${name}-${limbs}`,
-    needs: [BYTE_AT],
+    needs: [SIGNED_BYTE],
     text: `fn ${name}(start: u32, words: u32, k: u32) -> i32 {\n  return ${at};\n}`,
   };
 }

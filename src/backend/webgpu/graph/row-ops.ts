@@ -14,7 +14,7 @@ import { SOFT_ADD, SOFT_FLOAT } from "../wgsl/soft-float.ts";
 import { WIDE, WIDE_DIVIDE } from "../wgsl/wide.ts";
 import type { NodeOf } from "./graph-node.ts";
 import { type Kernel, rowKernel } from "./kernel.ts";
-import { type Limbs, limbsOf, rowWords } from "./mantissas.ts";
+import { type Limbs, limbsOf, PACKED_BYTES, rowWords } from "./mantissas.ts";
 import { lastAxis, type Plan } from "./plan.ts";
 import { REDUCE_MAX, REDUCE_SUM } from "./reduction.ts";
 
@@ -345,9 +345,10 @@ function writeMantissas(limbs: Limbs, mantissa: string): string {
     return `for (var i = l; i < n; i += WG) { let x = in0[r * n + i]; out0[r * n + i] = u32(${mantissa}); }`;
   }
   const store = {
-    1: "out0[at] = packBytes(m.x, m.y, m.z, m.w);",
-    2: `out0[at] = packBytes(limbLow(m.x), limbLow(m.y), limbLow(m.z), limbLow(m.w));
-    out0[at + (param(4u) >> 1u)] = packBytes(limbHigh(m.x), limbHigh(m.y), limbHigh(m.z), limbHigh(m.w));`,
+    1: "out0[at] = packedBytes(m);",
+    2: /* wgsl */ `let high = vec4i(limbHigh(m.x), limbHigh(m.y), limbHigh(m.z), limbHigh(m.w));
+    out0[at] = packedBytes(m - (high << vec4u(7u, 7u, 7u, 7u)));
+    out0[at + (param(4u) >> 1u)] = packedBytes(high);`,
   }[limbs];
   return /* wgsl */ `for (var w = l; w < (n + 3u) / 4u; w += WG) {
     var m = vec4i(0, 0, 0, 0);
@@ -369,7 +370,7 @@ function kernelFor(op: RowOp, workgroupSize: number, limbs: Limbs = "word"): Ker
   const body = SOURCES[op].body.replace("WRITE_MANTISSAS", writeMantissas(limbs, mantissa));
   const kernel = rowKernel({
     name,
-    pieces: [...pieces, LIMBS],
+    pieces: [...pieces, LIMBS, PACKED_BYTES],
     reads: reads ?? 1,
     writes: 1,
     params: PARAMS,
