@@ -41,7 +41,7 @@ export function findHostFault(value: HostTensor): string | undefined {
   }
   switch (element) {
     case "f32":
-      return data.every(isFiniteF32) ? undefined : "a value that is not finite, or -0";
+      return isAllFinite(data) ? undefined : "a value that is not finite, or -0";
     case "bool":
       return data.every((byte) => byte <= 1) ? undefined : "a bool that is not 0 or 1";
     case "i64":
@@ -55,7 +55,7 @@ export function findHostFault(value: HostTensor): string | undefined {
 
 /** The value with +0 for every -0; the same object if it has none. */
 export function withoutNegativeZero(value: HostTensor): HostTensor {
-  if (value.element !== "f32" || !value.data.some((x) => Object.is(x, -0))) return value;
+  if (value.element !== "f32" || !hasNegativeZero(value.data)) return value;
   return { ...value, data: value.data.map(positiveZero) };
 }
 
@@ -66,11 +66,16 @@ function findBfpFault(value: HostBfp): string | undefined {
   const rows = rowCount(shape);
   if (exponents.length !== rows) return `${exponents.length} exponents for ${rows} rows`;
   const max = mantissaMax(bits);
-  if (!data.every((m) => m >= -max && m <= max)) return `a mantissa outside -${max}..${max}`;
+  if (!isWithin(data, max)) return `a mantissa outside -${max}..${max}`;
   if (!exponents.every((e) => e >= -149 && e <= 122)) return "an exponent outside -149..122";
   if (scales === undefined) return undefined;
   if (scales.length !== rows) return `${scales.length} scales for ${rows} rows`;
   return scales.every((scale) => scale >= 128) ? undefined : "a scale below 128";
+}
+
+function isWithin(data: Int32Array, max: number): boolean {
+  for (const mantissa of data) if (mantissa > max || mantissa < -max) return false;
+  return true;
 }
 
 function valid(value: HostTensor): HostTensor {
@@ -80,8 +85,20 @@ function valid(value: HostTensor): HostTensor {
   throw new TensorError({ code: "tensor/input", input: "", expected, actual });
 }
 
-function isFiniteF32(x: number): boolean {
-  return Number.isFinite(x) && !Object.is(x, -0);
+/** Whether no value is a NaN, an infinity or -0, by their bits: weights are many. */
+function isAllFinite(data: Float32Array): boolean {
+  const bits = new Uint32Array(data.buffer, data.byteOffset, data.length);
+  for (const word of bits) {
+    if ((word & 0x7f80_0000) === 0x7f80_0000 || word === 0x8000_0000) return false;
+  }
+  return true;
+}
+
+/** Whether a value is -0. */
+function hasNegativeZero(data: Float32Array): boolean {
+  const bits = new Uint32Array(data.buffer, data.byteOffset, data.length);
+  for (const word of bits) if (word === 0x8000_0000) return true;
+  return false;
 }
 
 const GRID_MAX = 2n ** 62n;
