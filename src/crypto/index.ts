@@ -17,3 +17,13 @@ export {
 export * from "./public-key.ts";
 export * from "./representation-hash.ts";
 export * from "./signature.ts";
+export {
+  deriveThresholdKey,
+  type DerivedKey,
+  signThreshold,
+  thresholdMasterKey,
+  type ThresholdRequest,
+  type ThresholdScheme,
+  verifyThreshold,
+} from "./threshold/threshold-key.ts";
+export { isTransportKey } from "./threshold/vetkd-key.ts";

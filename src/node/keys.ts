@@ -7,10 +7,13 @@ import { parseHex } from "gyrotron/base";
 import {
   blsPublicKeyDer,
   blsSecretKeyFromUniform,
+  domainSeparator,
   ed25519PublicKeyDer,
   selfAuthenticating,
+  sha256,
+  thresholdMasterKey,
 } from "gyrotron/crypto";
-import type { NetworkConfig } from "gyrotron/replica";
+import { type NetworkConfig, THRESHOLD_KEY_NAMES, type ThresholdKey } from "gyrotron/replica";
 import { writeDurably } from "./data-folder.ts";
 import { NodeError } from "./node-error.ts";
 
@@ -79,9 +82,29 @@ export function configOf(keys: NodeKeys, choices: NetworkChoices = {}): NetworkC
     priceNodes: choices.priceNodes ?? PRICE_NODES_DEFAULT,
     provisional: choices.provisional ?? true,
     subnetAdmins: choices.subnetAdmins ?? [],
-    thresholdKeys: [],
+    thresholdKeys: thresholdKeysOf(thresholdSeedOf(keys)),
   };
 }
+
+/**
+ * What the keys that canisters sign with are made of: a node of one holds them all, and needs no file
+ * of its own for them. Never part of state.
+ */
+export function thresholdSeedOf({ rootSecret }: Pick<NodeKeys, "rootSecret">): Uint8Array {
+  return sha256(THRESHOLD_DOMAIN, rootSecret);
+}
+
+/** Public master keys, of each scheme and name. */
+export function thresholdKeysOf(seed: Uint8Array): ThresholdKey[] {
+  return SCHEMES.flatMap((scheme) =>
+    THRESHOLD_KEY_NAMES.map((name) => {
+      return { scheme, name, publicKey: thresholdMasterKey(seed, scheme, name) };
+    }),
+  );
+}
+
+const SCHEMES = ["ecdsa", "bip340", "ed25519", "vetkd"] as const;
+const THRESHOLD_DOMAIN = domainSeparator("gyrotron-threshold-seed");
 
 function readKeyFile(path: string): string | undefined {
   try {

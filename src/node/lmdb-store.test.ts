@@ -134,7 +134,7 @@ test("pages of zeros are called damaged when they are read", async () => {
 test("a folder of another version and one with a strange format file are refused", () => {
   const path = newPath();
   mkdirSync(path);
-  writeFileSync(join(path, "format"), "gyrotron data 2\n");
+  writeFileSync(join(path, "format"), "gyrotron data 1\n");
   assert(codeOf(() => openDataFolder(path)) === "store/other-version");
   writeFileSync(join(path, "format"), "???");
   assert(codeOf(() => openDataFolder(path)) === "store/damaged");

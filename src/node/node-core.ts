@@ -1,14 +1,14 @@
 // The main thread of a node: puts consensus, executor, query runner and certifier together, and keeps
 // the calls that wait for an answer. Owns no threads, no disk and no clock: those are handed in.
 
-import { assert } from "gyrotron/base";
+import { assert, EMPTY_BYTES, equalBytes } from "gyrotron/base";
 import {
   type AfterBlock,
   type ConsensusEngine,
   createSoloEngine,
   type Submission,
 } from "gyrotron/consensus";
-import { signEd25519, signEd25519InBackground } from "gyrotron/crypto";
+import { MANAGEMENT_CANISTER, signEd25519, signEd25519InBackground } from "gyrotron/crypto";
 import {
   type AuthenticatedSender,
   type Block,
@@ -22,7 +22,7 @@ import {
 } from "gyrotron/replica";
 import type { Executor, Findings, Inquiry, QueryRunner } from "./backstage.ts";
 import { Certifier } from "./certifier.ts";
-import type { NodeKeys } from "./keys.ts";
+import { type NodeKeys, thresholdSeedOf } from "./keys.ts";
 import { type JobAccelerator, JobRunner } from "./jobs/job-runner.ts";
 import { type PreviewListener, Previews } from "./jobs/previews.ts";
 import type { ReceiptSelector } from "./jobs/receipt-archive.ts";
@@ -40,6 +40,10 @@ import {
   type SignedQueryResult,
 } from "./node-contract.ts";
 import { NodeError } from "./node-error.ts";
+import { requestOutcall } from "./outcalls/http-client.ts";
+import { performOutcall } from "./outcalls/perform-outcall.ts";
+import { TaskRunner } from "./outcalls/task-runner.ts";
+import { createSigner, type Signer } from "./threshold/signer.ts";
 import { WaitingCalls } from "./waiting-calls.ts";
 
 /** Clock, timers and chance, real or of a test. */
@@ -84,13 +88,15 @@ class Core implements NodeCore {
   readonly #failureListeners = new Listeners<unknown>();
   readonly #previews = new Previews();
   readonly #jobs: JobRunner | undefined;
+  readonly #tasks: TaskRunner;
+  readonly #signer: Signer;
   #nextBlock = Promise.withResolvers<void>();
   #end: NodeError | undefined;
 
   constructor(parts: NodeParts) {
     this.#parts = parts;
     const { keys, host, executor, queries } = parts;
-    const { config, header, publicEntries, wakeupNs, pendingJobs } = executor.booted;
+    const { config, header, publicEntries, wakeupNs, pendingJobs, pendingTasks } = executor.booted;
     this.config = config;
     this.#certifier = new Certifier(keys.rootSecret, config, header, publicEntries);
     this.#waiting = new WaitingCalls((delayMs, callback) =>
@@ -106,6 +112,9 @@ class Core implements NodeCore {
     this.#jobs = parts.accelerator && this.#createJobRunner(parts.accelerator);
     this.#jobs?.announceModels();
     this.#jobs?.update(pendingJobs.map((job) => ({ number: job.number, job })));
+    this.#signer = createSigner(thresholdSeedOf(keys));
+    this.#tasks = this.#createTaskRunner();
+    this.#tasks.update(pendingTasks.map((task) => ({ number: task.number, task })));
     // Whatever the state had pending when the process last ended is found out by a block.
     this.#engine.touch();
   }
@@ -214,6 +223,8 @@ class Core implements NodeCore {
     if (this.#end?.info.code === "node/stopped") return;
     const hasFailed = this.#end !== undefined;
     await this.#jobs?.close();
+    this.#tasks.close();
+    await this.#signer.close();
     await this.#engine.stop();
     this.#stop(new NodeError({ code: "node/stopped" }));
     // What has failed may not answer any more, but must still let go of the folder.
@@ -250,6 +261,7 @@ class Core implements NodeCore {
       this.#previews.end(requestId);
     }
     this.#jobs?.update(committed.jobChanges);
+    this.#tasks.update(committed.taskChanges);
     this.#print(committed.console);
     const { resolve } = this.#nextBlock;
     this.#nextBlock = Promise.withResolvers();
@@ -290,6 +302,56 @@ class Core implements NodeCore {
         this.#print([{ canisterId: LLM_CANISTER_ID, timeNs: this.nowNs(), text }]);
       },
     });
+  }
+
+  #createTaskRunner(): TaskRunner {
+    const { keys } = this.#parts;
+    const { nodeKeys, provisional } = this.config;
+    return new TaskRunner({
+      nodeIndex: nodeKeys.findIndex((key) => equalBytes(key, keys.nodeKeyDer)),
+      publicKeyDer: keys.nodeKeyDer,
+      sign: (message) => signEd25519(keys.nodeSeed, message),
+      signTask: (work) => this.#signer.sign(work),
+      request: (work) =>
+        performOutcall(work, {
+          request: (outcall) => requestOutcall(outcall, { allowLocal: provisional }),
+          transform: (...call) => this.#transform(...call),
+        }),
+      submit: (transaction) => this.#engine.submit(transaction),
+      onFailure: (task, error) => {
+        const text = `this node abstains from task ${task.number}: ${String(error)}`;
+        this.#print([{ canisterId: task.work.canisterId, timeNs: this.nowNs(), text }]);
+      },
+    });
+  }
+
+  /** A canister's transform function on the last certified state. */
+  async #transform(
+    canisterId: Uint8Array,
+    methodName: string,
+    argument: Uint8Array,
+  ): Promise<QueryResult> {
+    this.#requireRunning();
+    const content: IngressContent = {
+      requestId: EMPTY_BYTES,
+      sender: MANAGEMENT_CANISTER,
+      canisterId,
+      methodName,
+      argument,
+      ingressExpiryNs: 0n,
+      senderInfo: undefined,
+      isTransform: true,
+    };
+    const { height } = this.#certifier.header;
+    const findings = await this.#inquire({
+      kind: "query",
+      content,
+      height,
+      certificate: undefined,
+    });
+    assert(findings.kind === "found" && findings.result !== undefined, "a query has a result");
+    this.#print(findings.console);
+    return findings.result;
   }
 
   /** Waits for a block if the last one is old. */

@@ -6,6 +6,8 @@ import { GyrotronError } from "gyrotron/base";
 export type NodeErrorInfo =
   /** The node was closed; ask another one, or start it again. */
   | { code: "node/stopped" }
+  /** An outcall to a host whose addresses are all of local networks. */
+  | { code: "node/local-address"; host: string }
   /** Something failed that the state machine must not see; the node has stopped itself. */
   | { code: "node/host-failure"; what: string }
   /** The key file is missing, unreadable, or not the one this network was made with. */

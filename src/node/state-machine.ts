@@ -17,6 +17,9 @@ import {
   jobNumberOfKey,
   KEY_PREFIX,
   type NetworkConfig,
+  type OutsideTask,
+  outsideTaskCodec,
+  outsideTaskNumberOfKey,
   type PendingJob,
   pendingJobCodec,
   type Replica,
@@ -33,6 +36,7 @@ import {
 } from "gyrotron/store";
 import type { JobChange } from "./jobs/job-runner.ts";
 import { archiveWrites } from "./jobs/receipt-archive.ts";
+import type { TaskChange } from "./outcalls/task-runner.ts";
 
 /** What is known after boot. */
 export interface Booted {
@@ -42,6 +46,7 @@ export interface Booted {
   /** Public information and request statuses: what the certified tree is made of. */
   publicEntries: (readonly [key: Uint8Array, value: Uint8Array])[];
   pendingJobs: PendingJob[];
+  pendingTasks: OutsideTask[];
 }
 
 /** What a committed block changed, as far as other threads care. */
@@ -49,6 +54,7 @@ export interface CommittedBlock extends AfterBlock {
   header: StateHeader;
   publicWrites: StateWrite[];
   jobChanges: JobChange[];
+  taskChanges: TaskChange[];
   console: ConsoleLine[];
 }
 
@@ -119,7 +125,11 @@ class Machine implements StateMachine {
     const pendingJobs = [...view.range(KEY_PREFIX.job)].map(([, value]) =>
       decodeWith(pendingJobCodec, value),
     );
-    return { config, header, wakeupNs: this.#replica.wakeup(view), publicEntries, pendingJobs };
+    const pendingTasks = [...view.range(KEY_PREFIX.outsideTask)].map(([, value]) =>
+      decodeWith(outsideTaskCodec, value),
+    );
+    const wakeupNs = this.#replica.wakeup(view);
+    return { config, header, wakeupNs, publicEntries, pendingJobs, pendingTasks };
   }
 
   makeGenesis(genesis: Genesis | undefined): void {
@@ -134,7 +144,9 @@ class Machine implements StateMachine {
     const archive = receipts.flatMap(archiveWrites);
     const header = this.#commit(block.height, block.timeNs, encodeBlock(block), writes, archive);
     const publicWrites = writes.filter(({ key }) => isPublicKey(key));
-    return { header, publicWrites, jobChanges: jobChangesOf(writes), console, moreWork, wakeupNs };
+    const jobChanges = jobChangesOf(writes);
+    const taskChanges = taskChangesOf(writes);
+    return { header, publicWrites, jobChanges, taskChanges, console, moreWork, wakeupNs };
   }
 
   #commit(
@@ -165,6 +177,16 @@ function jobChangesOf(writes: readonly StateWrite[]): JobChange[] {
     .map(({ key, value }) => ({
       number: jobNumberOfKey(key),
       job: value && decodeWith(pendingJobCodec, value),
+    }));
+}
+
+/** What a block's writes say of outside tasks. */
+function taskChangesOf(writes: readonly StateWrite[]): TaskChange[] {
+  return writes
+    .filter(({ key }) => key[0] === KEY_PREFIX.outsideTask[0])
+    .map(({ key, value }) => ({
+      number: outsideTaskNumberOfKey(key),
+      task: value && decodeWith(outsideTaskCodec, value),
     }));
 }
 

@@ -47,6 +47,7 @@ interface QueryCall {
   argument: Uint8Array;
   /** Only the user's own query sees one. */
   dataCertificate: Uint8Array | undefined;
+  isTransform?: true | undefined;
 }
 
 /** Runs a user's query and everything that it calls. */
@@ -60,7 +61,8 @@ export function evaluateQuery(
   const { senderInfo, sender, canisterId, methodName, argument } = content;
   const callerInfo = senderInfo && { data: senderInfo.info, signer: senderInfo.signer };
   try {
-    const call = { caller: sender, callerInfo, canisterId, methodName, argument };
+    const { isTransform } = content;
+    const call = { caller: sender, callerInfo, canisterId, methodName, argument, isTransform };
     return evaluation.run({ ...call, dataCertificate: certificate }, 1);
   } finally {
     evaluation.end();
@@ -105,7 +107,8 @@ class Evaluation {
     const plain = `canister_query ${call.methodName}`;
     const composite = `canister_composite_query ${call.methodName}`;
     if (exports.has(plain)) return this.#runPlain(canister, call, plain);
-    if (exports.has(composite)) return this.#runComposite(canister, call, composite, depth);
+    if (exports.has(composite) && call.isTransform === undefined)
+      return this.#runComposite(canister, call, composite, depth);
     return methodNotFound(canister.id, "query", call.methodName);
   }
 
@@ -115,7 +118,8 @@ class Evaluation {
   }
 
   #runPlain(canister: CanisterRecord, call: QueryCall, name: string): Response {
-    const request = this.#request(call, { kind: "export", name }, "query", call.argument);
+    const mode = call.isTransform === true ? "httpTransform" : "query";
+    const request = this.#request(call, { kind: "export", name }, mode, call.argument);
     const result = this.#execute(canister, request, false);
     if (result.kind === "trapped") return trapReject(canister.id, result.trap);
     return responseOf(result) ?? didNotReply(canister.id);

@@ -86,6 +86,8 @@ export interface IngressContent {
   argument: Uint8Array;
   ingressExpiryNs: bigint;
   senderInfo: { info: Uint8Array; signer: Uint8Array } | undefined;
+  /** A query that the node itself makes of a canister's transform function; no request can ask for it. */
+  isTransform?: true;
 }
 
 /** The deterministic state machine. One instance a thread; live memories are its cache. */

@@ -5,6 +5,8 @@ export type * from "./contract.ts";
 export * from "./http-api/index.ts";
 export * from "./jobs/index.ts";
 export { inspectManagementIngress, MANAGEMENT_METHODS } from "./management/dispatch.ts";
+export { THRESHOLD_KEY_NAMES } from "./cycles/prices.ts";
+export * from "./outside/index.ts";
 export { createReplica, type ReplicaOptions } from "./replica.ts";
 export * from "./state/keys.ts";
 export {

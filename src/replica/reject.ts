@@ -8,6 +8,7 @@ import type { Response } from "./state/records.ts";
 
 /** Error codes by name; the hundreds digit is the reject code. */
 export const ErrorCode = {
+  queueFull: 201,
   ingressTimeout: 202,
   queueNotEmpty: 203,
   canisterIdAlreadyExists: 205,

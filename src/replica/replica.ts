@@ -19,6 +19,8 @@ import { expireJobs, inductNodeMessage } from "./jobs/settle.ts";
 import { FIRST_USER_CANISTER } from "./management/lifecycle.ts";
 import { settleTasks } from "./messaging/external-tasks.ts";
 import { inductIngress, NODE_MESSAGE_TAG } from "./messaging/induct.ts";
+import { expireOutsideTasks, inductTaskMessage } from "./outside/settle.ts";
+import { TASK_MESSAGE_TAG } from "./outside/task-message.ts";
 import { createModuleCache } from "./module-cache.ts";
 import { precheckCall, runQuery } from "./query.ts";
 import { KEY_PREFIX } from "./state/keys.ts";
@@ -84,18 +86,17 @@ function executeBlock(
   expireCalls(context);
   expireStopCalls(context);
   expireJobs(context);
+  expireOutsideTasks(context);
   sweepIdleCanisters(context);
   context.state.pruneIngress(block.timeNs);
   block.transactions.forEach((transaction, index) => {
     if (transaction[0] === NODE_MESSAGE_TAG) inductNodeMessage(context, transaction);
+    else if (transaction[0] === TASK_MESSAGE_TAG) inductTaskMessage(context, transaction);
     else inductIngress(context, transaction, authenticated[index]);
   });
   queueDueTasks(context);
   const hasMessages = runMessages(context);
-  accountForBlock(
-    context,
-    block.transactions.filter((bytes) => bytes[0] !== NODE_MESSAGE_TAG).length,
-  );
+  accountForBlock(context, block.transactions.filter(isEnvelope).length);
   return {
     writes: context.state.writes(),
     console: context.console,
@@ -103,6 +104,10 @@ function executeBlock(
     moreWork: hasMessages || context.state.taskNumbers().length > 0,
     wakeupNs: wakeupNs(context.state),
   };
+}
+
+function isEnvelope(transaction: Uint8Array): boolean {
+  return transaction[0] !== NODE_MESSAGE_TAG && transaction[0] !== TASK_MESSAGE_TAG;
 }
 
 function createBlockContext(engine: ExecutionEngine, view: StateView, block: Block): BlockContext {
@@ -130,6 +135,7 @@ function wakeupNs(state: ReplicaState): bigint | undefined {
     state.earliest(KEY_PREFIX.jobDeadline),
     state.earliest(KEY_PREFIX.stopDeadline),
     state.earliest(KEY_PREFIX.sweep),
+    state.earliest(KEY_PREFIX.outsideDeadline),
     nextHeartbeatNs({ state }),
   ].filter((time) => time !== undefined);
   return times.length === 0

@@ -7,6 +7,10 @@ import type { ExecutionPrices } from "gyrotron/canister";
 
 const REFERENCE_NODES = 13n;
 
+const PRODUCTION_KEY_NODES = 34n;
+/** Names of the keys that canisters may sign with, for each scheme. */
+export const THRESHOLD_KEY_NAMES = ["key_1", "test_key_1", "dfx_test_key"] as const;
+
 /** Prices on 13 nodes. */
 export const PRICES_13 = {
   createCanister: 500_000_000_000n,
@@ -71,6 +75,14 @@ export class PriceTable {
     return (3_000_000n + 60_000n * n) * n + (400n * requestBytes + 800n * responseBytesMax) * n;
   }
 
+  /** A signature or derived key of the key of a name. */
+  thresholdKey(keyName: string): bigint {
+    // The production key of the ICP is one of 34 nodes, whatever subnet asks.
+    if (keyName === "key_1")
+      return (PRICES_13.thresholdSignature * PRODUCTION_KEY_NODES) / REFERENCE_NODES;
+    return this.#scale(PRICES_13.thresholdSignature);
+  }
+
   /** GPU job of so many multiply-adds. */
   gpuJob(macs: bigint): bigint {
     return this.#scale(PRICES_13.gpuJobBase + (PRICES_13.gpuPerGigaMac * macs) / 1_000_000_000n);
@@ -86,9 +98,9 @@ export class PriceTable {
       createCanister: this.createCanister,
       httpRequest: (requestBytes, responseBytesMax) =>
         this.httpRequest(requestBytes, responseBytesMax),
-      signature: (_kind, keyName, algorithm) => {
-        if (algorithm > 1) return "badAlgorithm";
-        return keyName === "dfx_test_key" ? this.#scale(PRICES_13.thresholdSignature) : undefined;
+      signature: (kind, keyName, algorithm) => {
+        if (algorithm > (kind === "schnorr" ? 1 : 0)) return "badAlgorithm";
+        return isKeyName(keyName) ? this.thresholdKey(keyName) : undefined;
       },
     };
   }
@@ -96,4 +108,8 @@ export class PriceTable {
   #scale(amount: bigint): bigint {
     return (amount * this.nodes) / REFERENCE_NODES;
   }
+}
+
+function isKeyName(name: string): boolean {
+  return THRESHOLD_KEY_NAMES.some((known) => known === name);
 }

@@ -7,6 +7,8 @@ import type { BlockContext } from "../block-context.ts";
 import type { ReadContext } from "../composite-query.ts";
 import { answer } from "../messaging/answer.ts";
 import { recordTask } from "../messaging/external-tasks.ts";
+import { httpRequest } from "../outside/outcall.ts";
+import * as threshold from "../outside/threshold.ts";
 import { ErrorCode, type Reject, reject } from "../reject.ts";
 import type { CallOrigin, CanisterRecord, Message, Response } from "../state/records.ts";
 import {
@@ -31,7 +33,7 @@ import { maySee, maySeeStatus } from "./visibility.ts";
 
 /** The canister that most arguments name. */
 interface Target {
-  canister_id?: IdlPrincipal;
+  canister_id?: IdlPrincipal | [] | [IdlPrincipal];
   target_canister?: IdlPrincipal;
   sender_canister_version?: [] | [bigint];
 }
@@ -93,6 +95,18 @@ const METHODS: Readonly<Record<ManagementMethod, Method>> = {
     access: "canisters",
     run: (context, call) => recordTask(context, call, { kind: "rawRand" }),
   },
+  http_request: { access: "canisters", run: httpRequest },
+  ecdsa_public_key: { access: "canisters", run: threshold.ecdsaPublicKey },
+  sign_with_ecdsa: { access: "canisters", run: threshold.signWithEcdsa },
+  schnorr_public_key: { access: "canisters", run: threshold.schnorrPublicKey },
+  sign_with_schnorr: { access: "canisters", run: threshold.signWithSchnorr },
+  vetkd_public_key: { access: "canisters", run: threshold.vetkdPublicKey },
+  vetkd_derive_key: { access: "canisters", run: threshold.vetkdDeriveKey },
+  bitcoin_get_balance: { access: "canisters", run: noBitcoin },
+  bitcoin_get_utxos: { access: "canisters", run: noBitcoin },
+  bitcoin_send_transaction: { access: "canisters", run: noBitcoin },
+  bitcoin_get_current_fee_percentiles: { access: "canisters", run: noBitcoin },
+  bitcoin_get_block_headers: { access: "canisters", run: noBitcoin },
   take_canister_snapshot: { access: "controllers", run: snapshots.takeSnapshot },
   load_canister_snapshot: { access: "controllers", run: snapshots.loadSnapshot },
   list_canister_snapshots: { access: "snapshots", run: snapshots.listSnapshots },
@@ -106,8 +120,10 @@ const METHODS: Readonly<Record<ManagementMethod, Method>> = {
   upload_canister_snapshot_data: { access: "controllers", run: transfer.uploadSnapshotData },
 };
 
-/** Names of the implemented methods. */
-export const MANAGEMENT_METHODS: readonly string[] = Object.keys(METHODS);
+/** Names of the implemented methods: those that are known only to be refused with a reason are left out. */
+export const MANAGEMENT_METHODS: readonly string[] = Object.keys(METHODS).filter(
+  (name) => METHODS[name as ManagementMethod].run !== noBitcoin,
+);
 
 /** Runs a message to the management canister. */
 export function executeManagement(
@@ -136,7 +152,7 @@ export function inspectManagementIngress(
   }
   const decoded = decodeOrReject<Target>(methodName, argument);
   if ("kind" in decoded) return decoded;
-  const id = decoded.value.target_canister ?? decoded.value.canister_id;
+  const id = targetOf(decoded.value);
   return { payer: id === undefined ? undefined : fromIdlPrincipal(id), access };
 }
 
@@ -194,6 +210,12 @@ function runMethod(context: BlockContext, call: ManagementCall): MethodResult {
   return METHODS[call.method].run(context, call, decoded.value);
 }
 
+/** Bitcoin methods: this network has no node of that one. */
+function noBitcoin(_context: BlockContext, call: ManagementCall): MethodResult {
+  const text = `${call.method} is not available: this network is not connected to Bitcoin.`;
+  return reject(ErrorCode.canisterRejected, text);
+}
+
 /** The replicated form of a method that only reads. */
 function reading(method: QueryMethod): Method["run"] {
   return (context, call, argument) => method(context, call.sender, argument);
@@ -201,11 +223,17 @@ function reading(method: QueryMethod): Method["run"] {
 
 /** Sizes, allocations and balances change from here on: what was due before is paid as it was. */
 function payUntilNow(context: BlockContext, argument: Target | undefined): void {
-  const id = argument?.target_canister ?? argument?.canister_id;
+  const id = targetOf(argument);
   const canister = id && context.state.canister(fromIdlPrincipal(id));
   if (canister === undefined) return;
   payStorage(context, canister);
   context.state.putCanister(canister);
+}
+
+/** The canister that a call is about; an optional id only says whose public key is meant. */
+function targetOf(argument: Target | undefined): IdlPrincipal | undefined {
+  const id = argument?.target_canister ?? argument?.canister_id;
+  return Array.isArray(id) ? undefined : id;
 }
 
 function decodeOrReject<T>(method: ManagementMethod, argument: Uint8Array): { value: T } | Reject {

@@ -2,6 +2,7 @@
 
 import { IDL } from "gyrotron/candid";
 import { INFORMATION_ARGUMENTS, INFORMATION_RESULTS } from "./interface-information.ts";
+import { OUTSIDE_ARGUMENTS, OUTSIDE_RESULTS } from "./interface-outside.ts";
 import { SNAPSHOT_ARGUMENTS, SNAPSHOT_RESULTS } from "./interface-snapshots.ts";
 
 const { Nat, Nat64, Text, Bool, Principal } = IDL;
@@ -78,6 +79,7 @@ export type ManagementMethod =
   | "deposit_cycles"
   | "raw_rand"
   | keyof typeof INFORMATION_ARGUMENTS
+  | keyof typeof OUTSIDE_ARGUMENTS
   | keyof typeof SNAPSHOT_ARGUMENTS;
 
 /** Argument types by method; undefined: no argument. */
@@ -118,6 +120,7 @@ export const ARGUMENT_TYPES: Readonly<Record<ManagementMethod, IDL.Type | undefi
   deposit_cycles: onlyCanisterId,
   raw_rand: undefined,
   ...INFORMATION_ARGUMENTS,
+  ...OUTSIDE_ARGUMENTS,
   ...SNAPSHOT_ARGUMENTS,
 };
 
@@ -128,6 +131,7 @@ export const RESULT_TYPES: Readonly<Record<ResultName, IDL.Type>> = {
   uploadedChunk: record({ hash: blob }),
   storedChunks: vec(record({ hash: blob })),
   ...INFORMATION_RESULTS,
+  ...OUTSIDE_RESULTS,
   ...SNAPSHOT_RESULTS,
   status: record({
     status: variant({ running: IDL.Null, stopping: IDL.Null, stopped: IDL.Null }),
@@ -166,4 +170,5 @@ type ResultName =
   | "storedChunks"
   | "status"
   | keyof typeof INFORMATION_RESULTS
+  | keyof typeof OUTSIDE_RESULTS
   | keyof typeof SNAPSHOT_RESULTS;
