@@ -5,10 +5,20 @@
 // binary32. A quotient `w / (D * 2^e)` is further from a half than binary64 rounds, or is one.
 
 import { rotateSlice } from "./attention.as";
-import { inverseRoot, logOf, naturalScore } from "./graph-function.as";
+import { logOf, NATURAL } from "./graph-function.as";
+import {
+  exp2Lanes,
+  highF64,
+  lowF64,
+  powersOfTwo,
+  roundLanes,
+  scoreLanes,
+  upper,
+} from "./graph-lanes.as";
 import {
   at4,
   failFirst,
+  badLanes,
   failRow,
   isBadF32,
   TABLES,
@@ -16,7 +26,7 @@ import {
 import { momentSquares, moments, momentSum } from "./graph-sum.as";
 import { address, EXP2, SINES, word } from "./layout.as";
 import { largestBits, normRow, quantizeRow } from "./row.as";
-import { exp2Fraction, power, roundOnce, sinePhase } from "./scalar.as";
+import { power, sinePhase } from "./scalar.as";
 
 /** [4] x, [5] columns, [6] out, [7] exponents, [8] padded, [9] bits */
 export function quantizeRange(p: usize, from: i32, to: i32): void {
@@ -46,31 +56,70 @@ export function quantizeColumnsRange(p: usize, from: i32, to: i32): void {
     let scale = 128;
     while (scale < 255 && largest > limit * <f64>scale * power(e)) scale += 1;
     const unit = <f64>scale * power(e);
-    for (let i = 0; i < n; i++) {
+    const units = f64x2.splat(unit);
+    let i = 0;
+    for (; i + 4 <= n; i += 4) {
+      const lanes = v128.load(at4(x, i));
+      const low = i32x4.trunc_sat_f64x2_s_zero(f64x2.nearest(f64x2.div(lowF64(lanes), units)));
+      const high = i32x4.trunc_sat_f64x2_s_zero(f64x2.nearest(f64x2.div(highF64(lanes), units)));
+      const four = v128.shuffle<i64>(low, high, 0, 2);
+      v128.store_lane<i64>(out + (<usize>i << 1), i16x8.narrow_i32x4_s(four, four), 0);
+    }
+    for (; i < n; i++) {
       store<i16>(out + (<usize>i << 1), <i16>nearest<f64>(<f64>load<f32>(at4(x, i)) / unit));
     }
-    for (let i = n; i < padded; i++) store<i16>(out + (<usize>i << 1), 0);
+    for (; i < padded; i++) store<i16>(out + (<usize>i << 1), 0);
     store<i32>(at4(address(p, 7), row), e);
     store<i32>(at4(address(p, 10), row), scale);
   }
 }
 
-/** [4] mantissas, [5] columns, [6] out, [7] exponents, [8] padded, [9] scales or 0 */
+/**
+ * [4] mantissas, [5] columns, [6] out, [7] exponents, [8] padded, [9] scales or 0. Floats: m * D has at most 22
+ * bits and 2^e is at least 2^-149, both exact in binary32; their product is the one rounding.
+ */
 export function dequantizeRange(p: usize, from: i32, to: i32): void {
   const n = word(p, 5);
+  const zero = f32x4.splat(0);
   for (let row = from; row < to; row++) {
     const m = address(p, 4) + <usize>row * (<usize>word(p, 8) << 1);
     const out = address(p, 6) + <usize>row * (<usize>n << 2);
-    const scale = address(p, 9) == 0 ? 1 : load<i32>(at4(address(p, 9), row));
-    const factor = <f64>scale * power(load<i32>(at4(address(p, 7), row)));
-    let good = true;
-    for (let i = 0; i < n; i++) {
-      const y = roundOnce(<f64>load<i16>(m + (<usize>i << 1)) * factor);
-      store<f32>(at4(out, i), y);
-      if (isBadF32(y)) good = false;
+    const scale = i32x4.splat(address(p, 9) == 0 ? 1 : load<i32>(at4(address(p, 9), row)));
+    const factor = f32x4.splat(<f32>power(load<i32>(at4(address(p, 7), row))));
+    let bad = i32x4.splat(0);
+    for (let i = 0; i < n; i += 4) {
+      // Rows are padded to 8 mantissas, which are zeros.
+      const wide = i32x4.mul(v128.load_ext<i16>(m + (<usize>i << 1)), scale);
+      const y = f32x4.add(f32x4.mul(f32x4.convert_i32x4_s(wide), factor), zero);
+      bad = v128.or(bad, badLanes(y));
+      storeSome(at4(out, i), y, n - i);
     }
-    if (!good) failRow(p, row);
+    if (v128.any_true(bad)) failRow(p, row);
   }
+}
+
+/** Stores the first `count` of four lanes. */
+// @ts-ignore: decorator
+@inline
+function storeSome(out: usize, x: v128, count: i32): void {
+  if (count >= 4) {
+    v128.store(out, x);
+    return;
+  }
+  v128.store_lane<i32>(out, x, 0);
+  if (count > 1) v128.store_lane<i32>(out, x, 1, 4);
+  if (count > 2) v128.store_lane<i32>(out, x, 2, 8);
+}
+
+/** Four elements, of which those from `count` on are 0. */
+// @ts-ignore: decorator
+@inline
+function loadSome(x: usize, count: i32): v128 {
+  if (count >= 4) return v128.load(x);
+  let lanes = v128.load32_zero(x);
+  if (count > 1) lanes = v128.load_lane<u32>(x, lanes, 1, 4);
+  if (count > 2) lanes = v128.load_lane<u32>(x, lanes, 2, 8);
+  return lanes;
 }
 
 /** [4] x, [5] columns, [6] out, [7..9] epsilon's mantissa, exponent, floor */
@@ -105,11 +154,23 @@ export function layerNormRange(p: usize, scratch: usize, from: i32, to: i32): vo
     }
     const j = (41 - <i32>clz<u64>(sum)) >> 1;
     const v = j >= 0 ? sum >> (2 * j) : sum << (-2 * j);
-    const factor = <f64>inverseRoot(v) * power(-28 - j);
-    for (let i = 0; i < n; i++) {
-      const centred = <i64>n * <i64>load<i16>(scratch + (<usize>i << 1)) - total;
-      store<f32>(at4(y, i), roundOnce(<f64>centred * factor));
-    }
+    // The square root of an integer below 2^35, rounded to binary64, has the floor of the true one.
+    const root = <i64>sqrt<f64>(<f64>(((<u64>1) << 56) / v));
+    centre(scratch, n, <i32>total, <f64>root * power(-28 - j), y);
+  }
+}
+
+/** `R32((n * m_i - total) * factor)`: the difference is below 2^31. */
+function centre(grid: usize, n: i32, total: i32, factor: f64, y: usize): void {
+  const counts = i32x4.splat(n);
+  const totals = i32x4.splat(total);
+  const factors = f64x2.splat(factor);
+  for (let i = 0; i < n; i += 4) {
+    const m = v128.load_ext<i16>(grid + (<usize>i << 1));
+    const centred = i32x4.sub(i32x4.mul(m, counts), totals);
+    const low = f64x2.mul(f64x2.convert_low_i32x4_s(centred), factors);
+    const high = f64x2.mul(f64x2.convert_low_i32x4_s(upper(centred)), factors);
+    storeSome(at4(y, i), roundLanes(low, high), n - i);
   }
 }
 
@@ -141,7 +202,9 @@ export function reduceMaxRange(p: usize, from: i32, to: i32): void {
 /** The lowest index of the largest of n values. */
 export function argmaxOf(x: usize, n: i32): i32 {
   const largest = largestOf(x, n);
+  const wanted = f32x4.splat(largest);
   let i = 0;
+  while (i + 4 <= n && !v128.any_true(f32x4.eq(v128.load(at4(x, i)), wanted))) i += 4;
   while (load<f32>(at4(x, i)) != largest) i += 1;
   return i;
 }
@@ -155,20 +218,40 @@ export function argmaxRange(p: usize, from: i32, to: i32): void {
   }
 }
 
+/** `floor(u * 2^(16 - down))` of two lanes, as exact binary64. */
+// @ts-ignore: decorator
+@inline
+function partPair(u: v128, down: v128): v128 {
+  const places = i32x4.sub(i32x4.splat(16), i32x4.min_s(down, i32x4.splat(300)));
+  return f64x2.floor(f64x2.mul(f64x2.convert_low_i32x4_u(u), powersOfTwo(places)));
+}
+
 /**
  * Each value's power of two below the maximum, as `u + (-n << 16)` (n is at least -2^14); returns the sum L.
- * Floats: one difference of binary32, which may be an infinity, and its score.
+ * Floats: one difference of binary32, which may be an infinity, and its score; parts are integers below 2^32
+ * and at most 2^20 of them, so they add up exactly in any order.
  */
 function powersOf(table: usize, x: usize, n: i32, top: f32, out: usize): u64 {
-  let total: u64 = 0;
-  for (let i = 0; i < n; i++) {
-    const z = -naturalScore(top - load<f32>(at4(x, i)));
-    const down = <u32>(-(z >> 16));
-    const u = exp2Fraction(table, <u32>(z & 65535));
-    store<u32>(at4(out, i), u | (down << 16));
-    if (down < 32) total += <u64>((u << 16) >> down);
+  const tops = f32x4.splat(top);
+  let total = f64x2.splat(0);
+  for (let i = 0; i < n; i += 4) {
+    const t = scoreLanes(f32x4.sub(tops, loadSome(at4(x, i), n - i)), NATURAL);
+    const down = i32x4.shr_u(i32x4.add(t, i32x4.splat(65535)), 16);
+    let u = exp2Lanes(table, i32x4.neg(t));
+    storeSome(at4(out, i), v128.or(u, i32x4.shl(down, 16)), n - i);
+    if (n - i < 4) u = v128.and(u, i32x4.gt_s(i32x4.splat(n - i), i32x4(0, 1, 2, 3)));
+    total = f64x2.add(total, f64x2.add(partPair(u, down), partPair(upper(u), upper(down))));
   }
-  return total;
+  return <u64>(f64x2.extract_lane(total, 0) + f64x2.extract_lane(total, 1));
+}
+
+/** `u * r * 2^-(down + j + 31)` of two lanes: u and r have 16 and 25 bits. Below 2^-400 all is 0. */
+// @ts-ignore: decorator
+@inline
+function sharePair(packed: v128, reciprocal: v128, j: v128): v128 {
+  const down = i32x4.min_u(i32x4.shr_u(packed, 16), i32x4.splat(400));
+  const u = f64x2.convert_low_i32x4_u(v128.and(packed, i32x4.splat(65535)));
+  return f64x2.mul(f64x2.mul(u, reciprocal), powersOfTwo(i32x4.sub(j, down)));
 }
 
 /** [4] x, [5] columns, [6] out, [7] rows that see 1 more column each, or 0 */
@@ -185,12 +268,13 @@ export function softmaxRange(control: usize, p: usize, from: i32, to: i32): void
     const total = powersOf(address(control + EXP2, 0), x, count, largestOf(x, count), y);
     const j = 40 - <i32>clz<u64>(total);
     const head = j >= 0 ? total >> j : total << -j;
-    const reciprocal = <f64>((<u64>1 << 47) / head);
-    for (let i = 0; i < count; i++) {
-      const packed = load<u32>(at4(y, i));
-      // u and the reciprocal have 16 and 25 bits. Below 2^-400 all is 0.
-      const e = -<i32>min<u32>(packed >> 16, 400) - j - 31;
-      store<f32>(at4(y, i), roundOnce(<f64>(packed & 65535) * reciprocal * power(e)));
+    const reciprocal = f64x2.splat(<f64>((<u64>1 << 47) / head));
+    const places = i32x4.splat(-j - 31);
+    for (let i = 0; i < count; i += 4) {
+      const packed = loadSome(at4(y, i), count - i);
+      const low = sharePair(packed, reciprocal, places);
+      const high = sharePair(upper(packed), reciprocal, places);
+      storeSome(at4(y, i), roundLanes(low, high), count - i);
     }
   }
 }
@@ -213,7 +297,10 @@ export function logSoftmaxRange(control: usize, p: usize, from: i32, to: i32): v
     const top = largestOf(x, n);
     const total = powersOf(address(control + EXP2, 0), x, n, top, y);
     const lse = logOfTotal(address(control + TABLES, 0), total);
-    for (let i = 0; i < n; i++) store<f32>(at4(y, i), load<f32>(at4(x, i)) - top - lse);
+    for (let i = 0; i < n; i += 4) {
+      const below = f32x4.sub(loadSome(at4(x, i), n - i), f32x4.splat(top));
+      storeSome(at4(y, i), f32x4.sub(below, f32x4.splat(lse)), n - i);
+    }
     failFirst(p, address(p, 6), row * n, row * n + n, n);
   }
 }

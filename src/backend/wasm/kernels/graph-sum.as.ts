@@ -5,7 +5,8 @@
 // than the rounding of binary64 reaches. Longer quotients are integers whose lowest bit says "and more".
 
 import { address, word } from "./layout.as";
-import { at4, failRow, isBadF32 } from "./graph-record.as";
+import { highF64, lowF64, roundLanes } from "./graph-lanes.as";
+import { at4, badLanes, failRow, isBadF32 } from "./graph-record.as";
 import { largestBits, quantizeRow } from "./row.as";
 import { exponentOf, power, roundOnce } from "./scalar.as";
 
@@ -100,19 +101,55 @@ export function reduceRange(p: usize, scratch: usize, from: i32, to: i32): void 
   }
 }
 
-/** `SUM` with 24 bits of what lies `offset` bytes behind each of `count` addresses. */
-function sumListed(list: usize, count: i32, offset: usize): f32 {
-  let largest = 0;
+/** Four f32 `offset` bytes behind an address, or the one there if `alone`. */
+// @ts-ignore: decorator
+@inline
+function listed(list: usize, i: i32, offset: usize, alone: bool): v128 {
+  const at = <usize>load<u32>(at4(list, i)) + offset;
+  return alone ? v128.load32_zero(at) : v128.load(at);
+}
+
+/** `SUM` with 24 bits, by lanes, of what lies `offset` bytes behind each of `count` addresses. */
+function sumListed(list: usize, count: i32, offset: usize, alone: bool): v128 {
+  let largest = i32x4.splat(0);
+  const magnitude = i32x4.splat(0x7fffffff);
   for (let i = 0; i < count; i++) {
-    largest = max(largest, load<i32>(<usize>load<u32>(at4(list, i)) + offset) & 0x7fffffff);
+    largest = i32x4.max_s(largest, v128.and(listed(list, i, offset, alone), magnitude));
   }
-  const e = exponentOf(largest, 24, -149);
-  const factor = power(-e);
-  let total: f64 = 0;
+  const e0 = exponentOf(i32x4.extract_lane(largest, 0), 24, -149);
+  const e1 = exponentOf(i32x4.extract_lane(largest, 1), 24, -149);
+  const e2 = exponentOf(i32x4.extract_lane(largest, 2), 24, -149);
+  const e3 = exponentOf(i32x4.extract_lane(largest, 3), 24, -149);
+  const low = f64x2.replace_lane(f64x2.splat(power(-e0)), 1, power(-e1));
+  const high = f64x2.replace_lane(f64x2.splat(power(-e2)), 1, power(-e3));
+  let total0 = f64x2.splat(0);
+  let total1 = total0;
   for (let i = 0; i < count; i++) {
-    total += nearest<f64>(<f64>load<f32>(<usize>load<u32>(at4(list, i)) + offset) * factor);
+    const x = listed(list, i, offset, alone);
+    total0 = f64x2.add(total0, f64x2.nearest(f64x2.mul(lowF64(x), low)));
+    total1 = f64x2.add(total1, f64x2.nearest(f64x2.mul(highF64(x), high)));
   }
-  return roundOnce(total * power(e));
+  return roundLanes(
+    f64x2.mul(total0, f64x2.replace_lane(f64x2.splat(power(e0)), 1, power(e1))),
+    f64x2.mul(total1, f64x2.replace_lane(f64x2.splat(power(e2)), 1, power(e3))),
+  );
+}
+
+/** `SUM` of each of n columns; returns whether all are finite. */
+function sumColumns(list: usize, count: i32, n: i32, out: usize): bool {
+  let bad = i32x4.splat(0);
+  let j = 0;
+  for (; j + 4 <= n; j += 4) {
+    const y = sumListed(list, count, <usize>j << 2, false);
+    v128.store(at4(out, j), y);
+    bad = v128.or(bad, badLanes(y));
+  }
+  for (; j < n; j++) {
+    const y = sumListed(list, count, <usize>j << 2, true);
+    v128.store_lane<f32>(at4(out, j), y, 0);
+    bad = v128.or(bad, badLanes(y));
+  }
+  return !v128.any_true(bad);
 }
 
 /**
@@ -147,13 +184,7 @@ export function scatterRange(p: usize, from: i32, to: i32): void {
     const start = load<i32>(at4(address(p, 4), v));
     const count = load<i32>(at4(address(p, 4), v + 1)) - start;
     const out = address(p, 6) + <usize>v * (<usize>columns << 2);
-    let good = true;
-    for (let j = 0; j < columns; j++) {
-      const y = sumListed(at4(address(p, 7), start), count, <usize>j << 2);
-      store<f32>(at4(out, j), y);
-      if (isBadF32(y)) good = false;
-    }
-    if (!good) failRow(p, v);
+    if (!sumColumns(at4(address(p, 7), start), count, columns, out)) failRow(p, v);
   }
 }
 
@@ -183,12 +214,6 @@ export function foldRange(p: usize, scratch: usize, from: i32, to: i32): void {
       }
     }
     const out = address(p, 4) + <usize>unit * run;
-    let good = true;
-    for (let c = 0; c < channels; c++) {
-      const y = sumListed(scratch, count, <usize>c << 2);
-      store<f32>(at4(out, c), y);
-      if (isBadF32(y)) good = false;
-    }
-    if (!good) failRow(p, unit);
+    if (!sumColumns(scratch, count, channels, out)) failRow(p, unit);
   }
 }

@@ -99,9 +99,11 @@ function panelRows<T>(
     }
   }
   if (r == bottom) return;
-  let group = from;
-  for (; group + 2 <= to; group += 2) {
-    rowByEight<T>(p, r, group << 2, w + <usize>(group - from) * groupBytes);
+  const half = (to - from) >> 1;
+  for (let group = from; group < from + half; group++) {
+    rowByEight<T>(p, r, group << 2, half, w + <usize>(group - from) * groupBytes);
   }
-  if (group < to) rowByFour<T>(p, r, group << 2, w + <usize>(group - from) * groupBytes);
+  if (from + 2 * half < to) {
+    rowByFour<T>(p, r, (to - 1) << 2, w + <usize>(to - 1 - from) * groupBytes);
+  }
 }

@@ -355,14 +355,14 @@ export function rowByFour<T>(p: usize, row: i32, column: i32, w: usize): void {
   if (anyBad(storeRow(p, row, column, narrow, sums, uppers))) noteBad(p, row, 1, column, 4);
 }
 
-/** One row by two groups of four columns: two streams of weights keep memory busier than one. */
-export function rowByEight<T>(p: usize, row: i32, column: i32, w: usize): void {
+/** One row by two groups of four columns, `apart` groups apart: two streams keep memory busier than one. */
+export function rowByEight<T>(p: usize, row: i32, column: i32, apart: i32, w: usize): void {
   const narrow = isNarrow(p);
   const spill = word(p, 10);
   let blocks = word(p, 8);
   let left = address(p, 4) + <usize>row * (<usize>blocks << 4);
   let a = w;
-  let b = w + (<usize>blocks << 5) * sizeof<T>();
+  let b = w + <usize>apart * (<usize>blocks << 5) * sizeof<T>();
   let a0 = i32x4.splat(0);
   let a1 = a0;
   let a2 = a0;
@@ -441,8 +441,10 @@ export function rowByEight<T>(p: usize, row: i32, column: i32, w: usize): void {
   const sa = laneSums(a0, a1, a2, a3);
   const sb = laneSums(b0, b1, b2, b3);
   const seen = storeRow(p, row, column, narrow, sa, laneSums(ha0, ha1, ha2, ha3));
-  const also = storeRow(p, row, column + 4, narrow, sb, laneSums(hb0, hb1, hb2, hb3));
-  if (anyBad(i32x4.max_u(seen, also))) noteBad(p, row, 1, column, 8);
+  const other = column + (apart << 2);
+  const also = storeRow(p, row, other, narrow, sb, laneSums(hb0, hb1, hb2, hb3));
+  if (anyBad(seen)) noteBad(p, row, 1, column, 4);
+  if (anyBad(also)) noteBad(p, row, 1, other, 4);
 }
 
 /** Notes which of a tile's stored outputs are not finite; columns may belong to up to three ops. */
