@@ -27,9 +27,9 @@ export type DimLike = number | Dim;
 export type DimBounds = ReadonlyMap<string, number>;
 
 /** Terms of a polynomial, and factors of a term. */
-export const DIM_LIMITS: { readonly terms: 64; readonly degree: 16; readonly coefficient: number } =
+export const DIM_LIMITS: { readonly terms: 16; readonly degree: 16; readonly coefficient: number } =
   {
-    terms: 64,
+    terms: 16,
     degree: 16,
     coefficient: 2 ** 52,
   };

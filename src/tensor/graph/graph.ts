@@ -48,7 +48,16 @@ export function createGraph(
   const bounds = dimBounds(symbols);
   requireLimit("nodes", nodes.length, GRAPH_LIMITS.nodes);
   requireLimit("outputs", outputs.length, GRAPH_LIMITS.outputs);
-  for (const [index, node] of nodes.entries()) checkNode(nodes, index, node, bounds);
+  let edges = 0;
+  let terms = 0;
+  for (const [index, node] of nodes.entries()) {
+    // Bounds on the whole, so that checking takes a time that grows with the bytes at most.
+    edges += node.inputs.length;
+    terms += dimsOfNode(node).reduce((sum, size) => sum + size.terms.length, 0);
+    requireLimit("operands of all nodes", edges, GRAPH_LIMITS.edges);
+    requireLimit("terms of all sizes", terms, GRAPH_LIMITS.terms);
+    checkNode(nodes, index, node, bounds);
+  }
   for (const { node } of outputs) {
     if (nodes[node] === undefined) throw fault(`an output of node ${node}, which does not exist`);
   }
@@ -157,12 +166,17 @@ function checkNames(graph: Graph): void {
   }
 }
 
-/** Names of the symbols in a node. */
-function symbolsOfNode(node: Node<Dim>): string[] {
+/** The sizes in a node. */
+function dimsOfNode(node: Node<Dim>): Dim[] {
   const dims = [...node.type.shape];
   if (node.op === "slice") dims.push(...node.starts);
   if (node.op === "pad") dims.push(...node.low);
-  return dims.flatMap((size) => [...symbolsOfDim(size)]);
+  return dims;
+}
+
+/** Names of the symbols in a node. */
+function symbolsOfNode(node: Node<Dim>): string[] {
+  return dimsOfNode(node).flatMap((size) => [...symbolsOfDim(size)]);
 }
 
 function byName(left: DimSymbol, right: DimSymbol): number {

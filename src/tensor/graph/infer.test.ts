@@ -289,6 +289,27 @@ test("names, outputs and connections of a graph are checked", () => {
   match(refusal(() => createGraph([], [input, wrong], [])).message, /tensor\/type .*result/);
 });
 
+test("graphs that would take long to check are refused", () => {
+  const type = { element: "f32" as const, shape: [one] };
+  const input: Node<Dim> = { op: "input", name: "x", role: "data", inputs: [], type };
+  const concat = (count: number): Node<Dim> => ({
+    op: "concat",
+    axis: 0,
+    inputs: Array.from({ length: count }, () => 0),
+    type: { element: "f32", shape: [{ terms: [{ coefficient: count, symbols: [] }] }] },
+  });
+  const many = [input, ...Array.from({ length: 600 }, () => concat(1_024))];
+  match(refusal(() => createGraph([], many, [])).message, /tensor\/limit .*operands of all nodes/);
+  match(refusal(() => createGraph([], [input, concat(1_025)], [])).message, /at most 1024/);
+  const wide = { ...input, type: { element: "f32" as const, shape: [one, one, one, one, one] } };
+  const negs = Array.from({ length: 60_000 }, (): Node<Dim> => {
+    return { op: "neg", inputs: [0], type: wide.type };
+  });
+  match(refusal(() => createGraph([], [wide, ...negs], [])).message, /terms of all sizes/);
+  const nodes = Array.from({ length: 65_537 }, () => input);
+  match(refusal(() => createGraph([], nodes, [])).message, /tensor\/limit .*nodes/);
+});
+
 test("what cannot be proven not to overflow is refused", () => {
   const g = new GraphBuilder();
   const rows = 2 ** 31 - 1;

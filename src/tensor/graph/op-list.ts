@@ -138,6 +138,10 @@ export interface GraphLimits {
   readonly window: number;
   /** Of the canonical encoding. */
   readonly bytes: number;
+  /** Operands of all nodes together. */
+  readonly edges: number;
+  /** Terms of all sizes of a graph together. */
+  readonly terms: number;
 }
 
 /** Limits of op table version 1. */
@@ -156,4 +160,6 @@ export const GRAPH_LIMITS: GraphLimits = {
   positions: 2_048,
   window: 65_536,
   bytes: 2 ** 28,
+  edges: 2 ** 19,
+  terms: 2 ** 18,
 };
