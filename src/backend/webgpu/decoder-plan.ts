@@ -83,42 +83,30 @@ export class DecoderPlan {
   readonly #owned: GpuBuffer[] = [];
   readonly #matrices: DeviceMatrix[] = [];
   readonly #buffers: Readonly<Record<BufferName, GpuBuffer>>;
-  #fused: Form = { body: [], head: [] };
-  #split: Form = { body: [], head: [] };
+  readonly #placed: Placed;
+  /** The two forms, each made when a step first needs it. */
+  readonly #forms: Map<boolean, Promise<Form>> = new Map();
 
-  private constructor(
-    device: WebGpuDevice,
-    dot: WgslPiece,
-    weights: DecoderWeights,
-    rowsMax: number,
-  ) {
+  /** Places weights. */
+  constructor(device: WebGpuDevice, dot: WgslPiece, weights: DecoderWeights, rowsMax: number) {
     this.#device = device;
     this.#dot = dot;
     this.#weights = weights;
     this.rowsMax = rowsMax;
     this.#limbs = weights.activationBits === 8 ? 1 : 2;
     this.#buffers = this.#allocate();
-  }
-
-  static async create(
-    device: WebGpuDevice,
-    dot: WgslPiece,
-    weights: DecoderWeights,
-    rowsMax: number,
-  ): Promise<DecoderPlan> {
-    const plan = new DecoderPlan(device, dot, weights, rowsMax);
-    await plan.#build();
-    return plan;
+    this.#placed = this.#placeAll();
   }
 
   /** Dispatches of a step. */
-  dispatchesOf(isFused: boolean, hasLogits: boolean): number {
-    const { body, head } = isFused ? this.#fused : this.#split;
+  async dispatchesOf(isFused: boolean, hasLogits: boolean): Promise<number> {
+    const { body, head } = await this.#form(isFused);
     return body.length + (hasLogits ? head.length : 0);
   }
 
   /** Runs a step; returns the statuses of its rows, then the logits of the chosen. */
-  run(step: StepInput): Promise<Uint32Array<ArrayBuffer>> {
+  async run(step: StepInput): Promise<Uint32Array<ArrayBuffer>> {
+    const form = await this.#form(step.isFused);
     const { stepRows, all, chosen, status, logits } = this.#buffers;
     const device = this.#device;
     device.write(stepRows, 0, step.rows);
@@ -126,7 +114,6 @@ export class DecoderPlan {
     device.write(chosen, 0, Uint32Array.of(step.chosen.length, ...step.chosen));
     device.write(status, 0, new Uint32Array(step.count).fill(STATUS_GOOD));
     const recorder = device.record();
-    const form = step.isFused ? this.#fused : this.#split;
     for (const dispatch of form.body) this.#record(recorder, dispatch, step);
     if (step.chosen.length > 0) {
       for (const dispatch of form.head) this.#record(recorder, dispatch, step);
@@ -185,33 +172,41 @@ export class DecoderPlan {
     };
   }
 
-  async #build(): Promise<void> {
-    const { layers, embedding } = this.#weights;
-    const turns = this.#upload(this.#weights.rotarySteps);
-    const tables = this.#placeTable(embedding);
-    const gains = layers.map((layer) => ({
-      attention: this.#upload(layer.attentionGain),
-      feedForward: this.#upload(layer.feedForwardGain),
-    }));
-    const finalGain = this.#upload(this.#weights.finalGain);
-    const placed = layers.map((layer) => this.#placeLayer(layer));
-    const classifier = this.#place([this.#weights.classifier]);
-    const form = async (isFused: boolean): Promise<Form> => {
-      const body: Dispatch[] = [];
-      for (const table of tables) body.push(await this.#embed(table));
-      for (const [i, layer] of placed.entries()) {
-        const gain = gains[i]!;
-        body.push(...(await this.#attention(i, layer, gain.attention, turns, isFused)));
-        body.push(...(await this.#feedForward(i, layer, gain.feedForward, isFused)));
-      }
-      return { body, head: await this.#head(classifier, finalGain, isFused) };
+  #placeAll(): Placed {
+    const { layers, embedding, rotarySteps, finalGain, classifier } = this.#weights;
+    return {
+      turns: this.#upload(rotarySteps),
+      tables: this.#placeTable(embedding),
+      layers: layers.map((layer) => this.#placeLayer(layer)),
+      finalGain: this.#upload(finalGain),
+      classifier: this.#place([classifier]),
     };
-    this.#fused = await form(true);
-    this.#split = await form(false);
   }
 
-  #placeLayer(layer: DecoderLayer): Record<"qkv" | "output" | "gateUp" | "down", DeviceMatrix> {
+  #form(isFused: boolean): Promise<Form> {
+    let form = this.#forms.get(isFused);
+    if (form === undefined) {
+      form = this.#build(isFused);
+      this.#forms.set(isFused, form);
+      form.catch(() => this.#forms.delete(isFused));
+    }
+    return form;
+  }
+
+  async #build(isFused: boolean): Promise<Form> {
+    const body: Dispatch[] = [];
+    for (const table of this.#placed.tables) body.push(await this.#embed(table));
+    for (const [i, layer] of this.#placed.layers.entries()) {
+      body.push(...(await this.#attention(i, layer, isFused)));
+      body.push(...(await this.#feedForward(i, layer, isFused)));
+    }
+    return { body, head: await this.#head(isFused) };
+  }
+
+  #placeLayer(layer: DecoderLayer): PlacedLayer {
     return {
+      attentionGain: this.#upload(layer.attentionGain),
+      feedForwardGain: this.#upload(layer.feedForwardGain),
       qkv: this.#place([layer.query, layer.key, layer.value]),
       output: this.#place([layer.attentionOutput]),
       gateUp: this.#place([layer.gate, layer.up], true),
@@ -221,9 +216,7 @@ export class DecoderPlan {
 
   async #attention(
     index: number,
-    { qkv, output }: { readonly qkv: DeviceMatrix; readonly output: DeviceMatrix },
-    gain: GpuBuffer,
-    turns: GpuBuffer,
+    { qkv, output, attentionGain: gain }: PlacedLayer,
     isFused: boolean,
   ): Promise<Dispatch[]> {
     const { heads, kvHeads, headSize, width } = this.#weights.shape;
@@ -249,7 +242,15 @@ export class DecoderPlan {
       pipeline: await this.#device.pipeline(rotateShader()),
       buffers: [
         this.#params([...size, stride, index, rotary, isInterleaved, 0]),
-        ...[b.projected, b.stepRows, turns, b.queries, b.queryExponents, undefined, b.status],
+        ...[
+          b.projected,
+          b.stepRows,
+          this.#placed.turns,
+          b.queries,
+          b.queryExponents,
+          undefined,
+          b.status,
+        ],
       ],
       rowSet: "all",
       size: (rows) => [heads + 2 * kvHeads, rows],
@@ -278,8 +279,7 @@ export class DecoderPlan {
 
   async #feedForward(
     index: number,
-    { gateUp, down }: { readonly gateUp: DeviceMatrix; readonly down: DeviceMatrix },
-    gain: GpuBuffer,
+    { gateUp, down, feedForwardGain: gain }: PlacedLayer,
     isFused: boolean,
   ): Promise<Dispatch[]> {
     const { hidden, width } = this.#weights.shape;
@@ -306,13 +306,14 @@ export class DecoderPlan {
     return [...gate, ...residual];
   }
 
-  #head(classifier: DeviceMatrix, gain: GpuBuffer, isFused: boolean): Promise<Dispatch[]> {
+  #head(isFused: boolean): Promise<Dispatch[]> {
+    const { classifier, finalGain } = this.#placed;
     const { vocabulary, layers } = this.#weights.shape;
     return this.#product(isFused, {
       matrix: classifier,
       rows: this.#buffers.x,
       row: this.#normRow(finalOpIndex(layers, "final-gain")),
-      gain,
+      gain: finalGain,
       epilogue: "store",
       result: this.#buffers.logits,
       stride: vocabulary,
@@ -385,9 +386,7 @@ export class DecoderPlan {
   /** The embedding in parts that fit a binding. */
   #placeTable(table: Float32Array): Table[] {
     const { width, vocabulary } = this.#weights.shape;
-    const { maxStorageBufferBindingSize, maxBufferSize } = this.#device.limits;
-    const limit = Math.min(maxStorageBufferBindingSize, maxBufferSize);
-    const most = Math.floor(limit / 4 / width);
+    const most = Math.max(1, Math.floor(this.#device.shardBytesMax / 4 / width));
     const tables: Table[] = [];
     for (let first = 0; first < vocabulary; first += most) {
       const tokens = Math.min(most, vocabulary - first);
@@ -420,6 +419,26 @@ export class DecoderPlan {
     this.#owned.push(buffer);
     return buffer;
   }
+}
+
+/** One layer's weights on the device. */
+interface PlacedLayer {
+  readonly attentionGain: GpuBuffer;
+  readonly qkv: DeviceMatrix;
+  readonly output: DeviceMatrix;
+  readonly feedForwardGain: GpuBuffer;
+  /** Outputs of gate and up in turns. */
+  readonly gateUp: DeviceMatrix;
+  readonly down: DeviceMatrix;
+}
+
+/** All weights on the device. */
+interface Placed {
+  readonly turns: GpuBuffer;
+  readonly tables: readonly Table[];
+  readonly layers: readonly PlacedLayer[];
+  readonly finalGain: GpuBuffer;
+  readonly classifier: DeviceMatrix;
 }
 
 /** Rows of the embedding from token `first` on. */

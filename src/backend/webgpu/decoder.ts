@@ -88,7 +88,7 @@ export class WebGpuDecoder implements Decoder {
     this.#poison(0);
   }
 
-  /** Places weights and compiles kernels. @throws TensorError `tensor/device-memory`, `tensor/device-lost` */
+  /** Places weights; kernels are compiled by the steps that need them. @throws TensorError `tensor/device-memory`, `tensor/device-lost` */
   static create(
     device: WebGpuDevice,
     dot: WgslPiece,
@@ -105,13 +105,13 @@ export class WebGpuDecoder implements Decoder {
     const logitRows = Math.floor(LOGIT_BYTES_MAX / 4 / weights.shape.vocabulary);
     const rowsMax = Math.max(1, Math.min(ROWS_MAX, logitRows));
     return device.allocating(async () => {
-      const plan = await DecoderPlan.create(device, dot, weights, rowsMax);
+      const plan = new DecoderPlan(device, dot, weights, rowsMax);
       return new WebGpuDecoder(device, weights, plan, settings);
     });
   }
 
   /** Dispatches of a step with so many rows, with or without logits. */
-  dispatchesOf(rows: number, hasLogits: boolean): number {
+  dispatchesOf(rows: number, hasLogits: boolean): Promise<number> {
     return this.#plan.dispatchesOf(rows <= this.#fusedRowsMax, hasLogits);
   }
 

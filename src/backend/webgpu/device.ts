@@ -66,12 +66,16 @@ const LIMIT_NAMES: readonly (keyof GpuLimits)[] = [
 export interface WebGpuDeviceOptions {
   /** Fills every buffer taken from the pool with this word: tests poison what is not written. */
   readonly fill?: number;
+  /** Bytes of a matrix or table from which on it is cut, if fewer than the device could bind. */
+  readonly shardBytesMax?: number;
 }
 
 /** An open device. */
 export class WebGpuDevice {
   readonly name: string;
   readonly limits: GpuLimits;
+  /** Bytes of a matrix or table that one buffer may hold. */
+  readonly shardBytesMax: number;
   /** Whether the language has dot products of packed bytes. */
   readonly hasPackedDot: boolean;
   /** Whether it computes on a CPU. */
@@ -101,6 +105,12 @@ export class WebGpuDevice {
     this.#fill = options.fill;
     this.name = name;
     this.limits = handle.limits;
+    const { maxStorageBufferBindingSize, maxBufferSize } = handle.limits;
+    this.shardBytesMax = Math.min(
+      options.shardBytesMax ?? maxBufferSize,
+      maxStorageBufferBindingSize,
+      maxBufferSize,
+    );
     this.hasPackedDot = gpu.wgslLanguageFeatures?.has("packed_4x8_integer_dot_product") === true;
     this.isSoftware = /swiftshader|llvmpipe|lavapipe|software|basic render/i.test(name);
     void handle.lost.then((info) => {

@@ -49,9 +49,8 @@ export function placeMatrices(
   const vectors = vectorsOf(inputs);
   const columns = isInterleaved ? interleaved(matrices) : matrices.flatMap(columnsOf);
   const bytesOfColumn = vectors * 16 * limbs;
-  const limit = Math.min(device.limits.maxStorageBufferBindingSize, device.limits.maxBufferSize);
   // Pairs of interleaved outputs stay together.
-  const most = Math.max(2, Math.floor(limit / bytesOfColumn / 2) * 2);
+  const most = Math.max(2, Math.floor(device.shardBytesMax / bytesOfColumn / 2) * 2);
   const shards: MatrixShard[] = [];
   for (let first = 0; first < columns.length; first += most) {
     const part = columns.slice(first, first + most);

@@ -93,18 +93,16 @@ fn rowMantissa(state: RowState, row: u32, i: u32) -> i32 {
 }
 // The bytes of four mantissas: of each limb one word.
 fn packedWords(state: RowState, row: u32, word: u32) -> array<u32, ${limbs}> {
-  let i = word << 2u;
-  let a = rowMantissa(state, row, i);
-  let b = rowMantissa(state, row, i + 1u);
-  let c = rowMantissa(state, row, i + 2u);
-  let d = rowMantissa(state, row, i + 3u);
-  return ${
-    limbs === 1
-      ? "array<u32, 1>(packBytes(a, b, c, d))"
-      : `array<u32, 2>(
-    packBytes(limbLow(a), limbLow(b), limbLow(c), limbLow(d)),
-    packBytes(limbHigh(a), limbHigh(b), limbHigh(c), limbHigh(d)))`
-  };
+  var words: array<u32, ${limbs}>;
+  for (var k = 0u; k < 4u; k++) {
+    let m = rowMantissa(state, row, (word << 2u) + k);
+${
+  limbs === 1
+    ? "    words[0] |= byteAt(m, k);"
+    : "    words[0] |= byteAt(limbLow(m), k);\n    words[1] |= byteAt(limbHigh(m), k);"
+}
+  }
+  return words;
 }
 `,
   };

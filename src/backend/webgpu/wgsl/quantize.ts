@@ -2,7 +2,7 @@
 //
 //   gridExponent(largest, bits, floor) -> i32    e from the bits of max |x|
 //   gridMantissa(x, e) -> i32                    RNE(x * 2^-e)
-//   limbHigh(m), limbLow(m), packBytes(a, b, c, d)
+//   limbHigh(m), limbLow(m), byteAt(m, k)
 //
 // Mantissas for matmul travel as signed bytes. One of 8 bits is its own byte; one of 14 bits is
 // high * 128 + low with low in -64..63 and high in -64..64, so that a dot product is one (or two, or
@@ -46,8 +46,8 @@ fn limbHigh(m: i32) -> i32 {
 fn limbLow(m: i32) -> i32 {
   return m - (limbHigh(m) << 7u);
 }
-fn packBytes(a: i32, b: i32, c: i32, d: i32) -> u32 {
-  return (u32(a) & 255u) | ((u32(b) & 255u) << 8u) | ((u32(c) & 255u) << 16u) | (u32(d) << 24u);
+fn byteAt(m: i32, k: u32) -> u32 {
+  return (u32(m) & 255u) << (k << 3u);
 }
 `,
 };
