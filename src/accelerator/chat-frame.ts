@@ -3,10 +3,10 @@
 
 import { DecodeError } from "gyrotron/base";
 import type { ChatMessage } from "gyrotron/job";
-import type { ChatTemplate, TextTokenizer } from "gyrotron/model";
+import type { ChatTemplate, PlainFrameName, TextTokenizer } from "gyrotron/model";
 
 /** The frames for models without a template of their own. */
-export type FrameName = "continue" | "passage";
+export type FrameName = PlainFrameName;
 
 /** A way to write a conversation down. */
 export interface ChatFrame {

@@ -16,10 +16,13 @@ import {
   decodeHubTokenizer,
   decodeHuggingFace,
   decodeLlama2c,
+  decodePreparedFile,
   type ModelSource,
   PieceTokenizer,
   type PreparedModel,
   prepareModel,
+  type StoredFrame,
+  type StoredTokenizer,
   type TextTokenizer,
 } from "gyrotron/model";
 import { decoderCost, type Precision } from "gyrotron/tensor";
@@ -29,7 +32,8 @@ import { type ChatFrame, type FrameName, plainFrame, templateFrame } from "./cha
 export type ModelFiles =
   | { format: "huggingFace"; config: Uint8Array; tensors: Uint8Array; tokenizer: TokenizerFiles }
   | { format: "llama2c"; weights: Uint8Array; tokenizer: Uint8Array }
-  | { format: "gguf"; file: ByteSource };
+  | { format: "gguf"; file: ByteSource }
+  | { format: "prepared"; file: ByteSource };
 
 /** A vocabulary of llama2.c's kind, or a tokenizer.json and what its tokenizer_config.json adds. */
 export type TokenizerFiles =
@@ -42,6 +46,8 @@ export interface LanguageModel {
   readonly prepared: PreparedModel;
   readonly tokenizer: TextTokenizer;
   readonly frame: ChatFrame;
+  /** Tokenizer and frame as a prepared file keeps them. */
+  readonly stored: StoredText;
 }
 
 /** Reads and prepares a model. @throws DecodeError ModelError on files that are damaged or do not fit together */
@@ -50,79 +56,90 @@ export function loadLanguageModel(
   files: ModelFiles,
   options: { precision?: Precision; frame?: FrameName } = {},
 ): LanguageModel {
-  const { source, tokenizer, frame } = readFiles(files, options.frame);
-  const prepared = prepareModel(source, options.precision);
+  if (files.format === "prepared") {
+    const { model, tokenizer, frame } = decodePreparedFile(files.file);
+    return assemble(name, model, { tokenizer, frame });
+  }
+  const { source, stored } = readFiles(files, options.frame);
+  return assemble(name, prepareModel(source, options.precision), stored);
+}
+
+/** How texts become tokens and conversations prompts, as data. */
+interface StoredText {
+  readonly tokenizer: StoredTokenizer;
+  readonly frame: StoredFrame;
+}
+
+function assemble(name: string, prepared: PreparedModel, stored: StoredText): LanguageModel {
+  const tokenizer = openTokenizer(stored.tokenizer);
+  const frame = openFrame(stored.frame, prepared, tokenizer);
   const hash = sha256(
     utf8Bytes("gyrotron-model"),
     concatBytes(prepared.identity, tokenizer.identity),
     utf8Bytes(frame.name),
   );
-  return { record: recordOf(name, hash, prepared, frame), prepared, tokenizer, frame };
+  return { record: recordOf(name, hash, prepared, frame), prepared, tokenizer, frame, stored };
+}
+
+function openTokenizer(stored: StoredTokenizer): TextTokenizer {
+  return stored.kind === "pieces"
+    ? new PieceTokenizer(stored.file)
+    : decodeHubTokenizer(utf8Bytes(stored.json));
+}
+
+function openFrame(stored: StoredFrame, model: PreparedModel, tokenizer: TextTokenizer): ChatFrame {
+  if (stored.kind === "plain") {
+    const beginToken = stored.begins ? model.beginToken : undefined;
+    return plainFrame(stored.name, { tokenizer, beginToken });
+  }
+  const textOf = (token: number): string => utf8TextLossy(tokenizer.nameOf(token));
+  const tokens = { begin: textOf(model.beginToken), end: textOf(model.endTokens[0]!) };
+  return templateFrame(new ChatTemplate(stored.source, tokens), tokenizer);
 }
 
 interface ReadModel {
   readonly source: ModelSource;
-  readonly tokenizer: TextTokenizer;
-  readonly frame: ChatFrame;
+  readonly stored: StoredText;
 }
 
-function readFiles(files: ModelFiles, frameName: FrameName | undefined): ReadModel {
-  if (files.format === "gguf") return readGguf(files.file, frameName);
+type SourceFiles = Exclude<ModelFiles, { format: "prepared" }>;
+
+function readFiles(files: SourceFiles, name: FrameName | undefined): ReadModel {
+  if (files.format === "gguf") return readGguf(files.file, name);
   if (files.format === "llama2c") {
-    const source = decodeLlama2c(files.weights);
-    const tokenizer = new PieceTokenizer(files.tokenizer);
-    const { beginToken } = source;
-    return {
-      source,
-      tokenizer,
-      frame: plainFrame(frameName ?? "continue", { tokenizer, beginToken }),
-    };
+    const tokenizer: StoredTokenizer = { kind: "pieces", file: files.tokenizer };
+    const frame: StoredFrame = { kind: "plain", name: name ?? "continue", begins: true };
+    return { source: decodeLlama2c(files.weights), stored: { tokenizer, frame } };
   }
-  return readHuggingFace(files, frameName);
-}
-
-function readHuggingFace(
-  files: ModelFiles & { format: "huggingFace" },
-  frameName: FrameName | undefined,
-): ReadModel {
   const source = decodeHuggingFace(files);
-  const { beginToken } = source;
   if ("pieces" in files.tokenizer) {
-    const tokenizer = new PieceTokenizer(files.tokenizer.pieces);
-    return {
-      source,
-      tokenizer,
-      frame: plainFrame(frameName ?? "passage", { tokenizer, beginToken }),
-    };
+    const tokenizer: StoredTokenizer = { kind: "pieces", file: files.tokenizer.pieces };
+    const frame: StoredFrame = { kind: "plain", name: name ?? "passage", begins: true };
+    return { source, stored: { tokenizer, frame } };
   }
-  const tokenizer = decodeHubTokenizer(files.tokenizer.hub);
+  const { json } = decodeHubTokenizer(files.tokenizer.hub);
   const template = files.tokenizer.config && chatTemplateOfConfig(files.tokenizer.config);
-  if (template !== undefined && frameName === undefined)
-    return { source, tokenizer, frame: framed(template, source, tokenizer) };
-  return {
-    source,
-    tokenizer,
-    frame: plainFrame(frameName ?? "continue", { tokenizer, beginToken }),
-  };
+  const frame = frameOf({ name, template, begins: true });
+  return { source, stored: { tokenizer: { kind: "hub", json }, frame } };
 }
 
-function framed(template: string, source: ModelSource, tokenizer: TextTokenizer): ChatFrame {
-  const textOf = (token: number): string => utf8TextLossy(tokenizer.nameOf(token));
-  const tokens = { begin: textOf(source.beginToken), end: textOf(source.endTokens[0]!) };
-  return templateFrame(new ChatTemplate(template, tokens), tokenizer);
-}
-
-function readGguf(file: ByteSource, frameName: FrameName | undefined): ReadModel {
+function readGguf(file: ByteSource, name: FrameName | undefined): ReadModel {
   const header = decodeGgufHeader(file);
   const source = decodeGgufModel(file, header);
   const tokenizer = decodeGgufTokenizer(header);
-  const template = chatTemplateOf(header);
-  if (template === undefined || frameName !== undefined) {
-    const beginToken = beginsTexts(header) ? source.beginToken : undefined;
-    const frame = plainFrame(frameName ?? "continue", { tokenizer, beginToken });
-    return { source, tokenizer, frame };
-  }
-  return { source, tokenizer, frame: framed(template, source, tokenizer) };
+  const frame = frameOf({ name, template: chatTemplateOf(header), begins: beginsTexts(header) });
+  return { source, stored: { tokenizer, frame } };
+}
+
+/** A frame that was asked for, or the file's template, or none. */
+function frameOf(choice: {
+  name: FrameName | undefined;
+  template: string | undefined;
+  begins: boolean;
+}): StoredFrame {
+  const { name, template, begins } = choice;
+  if (template !== undefined && name === undefined) return { kind: "template", source: template };
+  return { kind: "plain", name: name ?? "continue", begins };
 }
 
 /** Costs are those of the decoder's formula: a first token, and what each position seen adds. */

@@ -64,7 +64,7 @@ export function explainCliError(info: CliErrorInfo): string {
     case "cli/file":
       return `${info.file}: ${info.problem}`;
     case "cli/unknown-model":
-      return `there is no model \`${info.name}\`: name a .gguf file, a folder, a llama2.c .bin file, or ${info.known.join(", ")}, which comes with gyrotron`;
+      return `there is no model \`${info.name}\`: name a .gguf file, a folder, a llama2.c .bin file, or one of ${info.known.join(", ")}`;
     case "cli/job-failed":
       return info.reason === "promptTooLong"
         ? `the prompt is too long: ${info.detail}`

@@ -6,12 +6,14 @@ import { type JobRun, type LanguageModel, type RunControls, runJob } from "gyrot
 import { createWasmBackend } from "gyrotron/backend";
 import type { Job } from "gyrotron/job";
 import { createGenerator, type TextGenerator } from "gyrotron/learn";
-import { BUNDLED_MODEL, bundledModelPath, loadModel } from "gyrotron/node";
+import { BUNDLED_MODEL, bundledModelPath, loadModel, ModelStore, NodeError } from "gyrotron/node";
 import type { Precision } from "gyrotron/tensor";
 import { CliError } from "./cli-error.ts";
 
 /** How a model is to run. */
 export interface LocalModelOptions {
+  /** The data folder, whose models are known by name. */
+  readonly folder: string;
   readonly precision?: Precision | undefined;
   /** Threads of the backend: change speed only. */
   readonly threads: number;
@@ -48,7 +50,7 @@ export class LocalModel {
 
   /** Loads a model. @throws CliError `cli/unknown-model`; NodeError `node/model` that names the damaged file */
   static async open(name: string, options: LocalModelOptions): Promise<LocalModel> {
-    const model = loadModel(findModel(name), options.precision);
+    const model = loadModel(findModel(name, options), options.precision);
     const backend = await createWasmBackend({ threads: options.threads });
     return new LocalModel(model, await createGenerator(model.prepared, { backend }), backend);
   }
@@ -82,9 +84,22 @@ export class LocalModel {
   }
 }
 
-/** The path of a model: the bundled one by its name, any other by its path. */
-function findModel(name: string): string {
+/** The path of a model: the bundled one and those of the data folder by name, any other by its path. */
+export function findModel(
+  name: string,
+  { folder, precision }: { folder: string; precision?: Precision | undefined },
+): string {
   if (name === BUNDLED_MODEL) return bundledModelPath();
+  const store = new ModelStore(folder);
+  const kept = store.find(name);
+  const models = store.list();
+  if (kept !== undefined) {
+    const is = models.find((model) => model.name === name)?.precision;
+    if (precision === undefined || precision === is) return kept;
+    const reason = `it was prepared as ${is}; add it again with --precision ${precision}`;
+    throw new NodeError({ code: "node/model", path: name, reason });
+  }
   if (existsSync(name)) return name;
-  throw new CliError({ code: "cli/unknown-model", name, known: [BUNDLED_MODEL] });
+  const known = [BUNDLED_MODEL, ...models.map((model) => model.name)];
+  throw new CliError({ code: "cli/unknown-model", name, known });
 }

@@ -11,6 +11,7 @@ import {
   topTokens,
 } from "gyrotron/learn";
 import { utf8TextLossy } from "gyrotron/base";
+import { type Precision, PRECISIONS } from "gyrotron/tensor";
 import { CliError } from "./cli-error.ts";
 import { type Flags, type FlagTable, readInteger } from "./flags.ts";
 
@@ -185,5 +186,14 @@ function readSeed(flags: Flags, usage: string): bigint {
   const text = flags.text("seed") ?? "0";
   if (/^\d{1,20}$/.test(text) && BigInt(text) < 1n << 64n) return BigInt(text);
   const problem = `--seed takes 0 to ${(1n << 64n) - 1n}, not ${text}`;
+  throw new CliError({ code: "cli/usage", problem, usage });
+}
+
+/** @throws CliError `cli/usage` on a precision that there is not */
+export function readPrecision(flags: Flags, usage: string): Precision | undefined {
+  const text = flags.text("precision");
+  const precision = PRECISIONS.find((known) => known === text);
+  if (precision !== undefined || text === undefined) return precision;
+  const problem = `--precision takes ${PRECISIONS.join(", ")}, not ${text}`;
   throw new CliError({ code: "cli/usage", problem, usage });
 }

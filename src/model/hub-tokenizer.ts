@@ -35,6 +35,8 @@ export class HubTokenizer implements TextTokenizer {
   readonly identity: Uint8Array;
   readonly vocabulary: number;
   readonly dropsFirstBlank: boolean;
+  /** The file as text, by which the same tokenizer is made again. */
+  readonly json: string;
   readonly #library: Library;
   readonly #spelling: Spelling;
   readonly #pieces: ReadonlyMap<number, string>;
@@ -42,7 +44,8 @@ export class HubTokenizer implements TextTokenizer {
 
   /** @throws DecodeError `tokenizer/decode`, ModelError `model/unsupported` */
   constructor(file: HubTokenizerFile) {
-    this.identity = sha256(utf8Bytes(JSON.stringify(file)));
+    this.json = JSON.stringify(file);
+    this.identity = sha256(utf8Bytes(this.json));
     try {
       this.#library = new Library(file, {});
     } catch (error) {

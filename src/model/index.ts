@@ -10,5 +10,15 @@ export { decodeHuggingFace } from "./hugging-face.ts";
 export { decodeLlama2c } from "./llama2c.ts";
 export type { ModelSettings, ModelSource, SourceLayer } from "./model-source.ts";
 export { PieceTokenizer } from "./piece-tokenizer.ts";
+export {
+  decodePreparedFile,
+  encodePreparedFile,
+  PLAIN_FRAMES,
+  type PlainFrameName,
+  type PreparedFile,
+  type StoredFrame,
+  type StoredTokenizer,
+} from "./prepared-file.ts";
+export { modelIdentity } from "./identity.ts";
 export { prepareModel, type PreparedModel } from "./prepare.ts";
 export { decodeTokens, type TextTokenizer, TokenStream } from "./text-tokenizer.ts";

@@ -19,3 +19,5 @@ export * from "./node-contract.ts";
 export type { NodeHost } from "./node-core.ts";
 export { NodeError, type NodeErrorInfo } from "./node-error.ts";
 export { blockLogOf, replayBlockLog } from "./replay.ts";
+export { fetchModel, type FetchedModel, type FetchOptions } from "./models/fetch-model.ts";
+export { ModelStore, type StoredModel, verifyStoredModel } from "./models/model-store.ts";

@@ -3,11 +3,11 @@
 
 import { formatHex, MIB } from "gyrotron/base";
 import type { Job, JobResult } from "gyrotron/job";
-import { type Precision, PRECISIONS } from "gyrotron/tensor";
+import { PRECISIONS } from "gyrotron/tensor";
 import { fact, tokensPerSecond } from "../answer-report.ts";
 import { CliError } from "../cli-error.ts";
 import type { Command } from "../command.ts";
-import { type Flags, type FlagTable, readFlags, readInteger } from "../flags.ts";
+import { DEFAULT_DATA, type FlagTable, readFlags, readInteger } from "../flags.ts";
 import { LocalModel, THREADS_MAX, type TimedRun } from "../local-model.ts";
 import { paint, print, printable, printPiece } from "../output.ts";
 import {
@@ -15,6 +15,7 @@ import {
   CONTROL_FLAGS,
   ONE,
   readControls,
+  readPrecision,
   readSampling,
   type RunControls,
 } from "../run-controls.ts";
@@ -24,6 +25,7 @@ const TABLE = {
   ...CONTROL_FLAGS,
   precision: { type: "string" },
   threads: { type: "string" },
+  data: { type: "string" },
   json: { type: "boolean" },
 } as const satisfies FlagTable;
 
@@ -34,7 +36,7 @@ export const run: Command = {
   usage: "run MODEL PROMPT [--max-tokens N] [--seed S] [--json]",
   summary: "Runs a language model on this machine, without a node.",
   details: [
-    "MODEL            a .gguf file, a folder (config.json, model.safetensors, tokenizer.json), a llama2.c file",
+    "MODEL            a name of `gyrotron model list`, a .gguf file, a folder (config.json, model.safetensors, tokenizer.json), a llama2.c file",
     "                 with tokenizer.bin or tok512.bin beside it, or storyteller, which comes with gyrotron",
     `--max-tokens N   tokens to write at most (${TOKENS_STANDARD}); the model's context may allow fewer`,
     ...CONTROL_DETAILS,
@@ -58,7 +60,8 @@ export const run: Command = {
     const outputTokensMax = readInteger(flags, "max-tokens", limits);
     const threads = readInteger(flags, "threads", { min: 1, max: THREADS_MAX, standard: 1, usage });
     const precision = readPrecision(flags, usage);
-    const local = await LocalModel.open(name, { precision, threads });
+    const folder = flags.text("data") ?? DEFAULT_DATA;
+    const local = await LocalModel.open(name, { folder, precision, threads });
     try {
       const messages: Job["messages"] = [{ role: "user", content: prompt }];
       const modelHash = local.model.record.hash;
@@ -134,12 +137,4 @@ function ratesOf(
 function requireCompleted(result: JobResult): Extract<JobResult, { kind: "completed" }> {
   if (result.kind === "completed") return result;
   throw new CliError({ code: "cli/job-failed", reason: result.reason, detail: result.detail });
-}
-
-function readPrecision(flags: Flags, usage: string): Precision | undefined {
-  const text = flags.text("precision");
-  const precision = PRECISIONS.find((known) => known === text);
-  if (precision !== undefined || text === undefined) return precision;
-  const problem = `--precision takes ${PRECISIONS.join(", ")}, not ${text}`;
-  throw new CliError({ code: "cli/usage", problem, usage });
 }

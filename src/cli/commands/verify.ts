@@ -10,6 +10,7 @@ import { fact } from "../answer-report.ts";
 import { CliError } from "../cli-error.ts";
 import type { Command } from "../command.ts";
 import {
+  DEFAULT_DATA,
   type Flags,
   type FlagTable,
   formatUrl,
@@ -35,6 +36,7 @@ const TABLE = {
   file: { type: "string" },
   "root-key": { type: "string" },
   model: { type: "string" },
+  data: { type: "string" },
   threads: { type: "string" },
   save: { type: "string" },
 } as const satisfies FlagTable;
@@ -49,7 +51,7 @@ export const verify: Command = {
     "--node URL      where to fetch it and the root key (or --host and --port)",
     "--file FILE     reads the receipt with that hash from a file",
     "--root-key HEX  the network's root key (DER), if the node is not to be asked for it",
-    `--model MODEL   folder or file of the model to run it again on (${BUNDLED_MODEL})`,
+    `--model MODEL   name, folder or file of the model to run it again on (${BUNDLED_MODEL})`,
     "--threads N     changes the speed and nothing else (1)",
     "--save FILE     keeps the receipt and its proof",
   ],
@@ -70,7 +72,10 @@ export const verify: Command = {
     if (file !== undefined) saveEvidence(file, evidence);
     if (receipt === undefined) return conclude(checks);
     showJob(receipt);
-    const rerun = await runAgain(receipt, flags.text("model") ?? BUNDLED_MODEL, threads);
+    const rerun = await runAgain(receipt, flags.text("model") ?? BUNDLED_MODEL, {
+      folder: flags.text("data") ?? DEFAULT_DATA,
+      threads,
+    });
     rerun.forEach(showCheck);
     return conclude([...checks, ...rerun]);
   },
@@ -118,8 +123,12 @@ function showJob({ job, caller, timeNs }: Receipt): void {
 }
 
 /** The same job on the model here. @throws CliError `cli/unknown-model`, NodeError `node/model` */
-async function runAgain(receipt: Receipt, name: string, threads: number): Promise<Check[]> {
-  const local = await LocalModel.open(name, { threads });
+async function runAgain(
+  receipt: Receipt,
+  name: string,
+  { folder, threads }: { folder: string; threads: number },
+): Promise<Check[]> {
+  const local = await LocalModel.open(name, { folder, threads });
   try {
     const { hash } = local.model.record;
     if (!equalBytes(hash, receipt.job.modelHash)) {

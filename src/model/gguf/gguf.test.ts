@@ -4,10 +4,12 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import fc from "fast-check";
-import { DecodeError, formatHex, GyrotronError } from "gyrotron/base";
+import { DecodeError, formatHex, GyrotronError, utf8Bytes } from "gyrotron/base";
 import { sha256 } from "gyrotron/crypto";
 import { byteSource } from "../byte-source.ts";
 import { ChatTemplate } from "../chat-template.ts";
+import { decodeHubTokenizer } from "../hub-tokenizer.ts";
+import { PieceTokenizer } from "../piece-tokenizer.ts";
 import { prepareModel } from "../prepare.ts";
 import { decodeTokens } from "../text-tokenizer.ts";
 import { blockFormat } from "./block-format.ts";
@@ -68,7 +70,9 @@ test("a file becomes settings, tensors, tokenizer and template", () => {
   assert.equal(source.classifier, undefined);
   assert.equal(prepareModel(source).weights.layers.length, 2);
 
-  const tokenizer = decodeGgufTokenizer(header);
+  const stored = decodeGgufTokenizer(header);
+  assert.ok(stored.kind === "hub");
+  const tokenizer = decodeHubTokenizer(utf8Bytes(stored.json));
   assert.deepEqual(tokenizer.encode("ab ab c"), [4, 5, 3, 2]);
   assert.equal(decodeTokens(tokenizer, [6, 4, 5, 3, 2, 7]), "ab ab c");
   const template = new ChatTemplate(chatTemplateOf(header)!, { begin: "", end: "" });
@@ -170,7 +174,9 @@ function load(file: Uint8Array): void {
   prepareModel(decodeGgufModel(source, header));
   const template = chatTemplateOf(header);
   if (template !== undefined) new ChatTemplate(template, { begin: "", end: "" });
-  decodeGgufTokenizer(header);
+  const stored = decodeGgufTokenizer(header);
+  if (stored.kind === "hub") decodeHubTokenizer(utf8Bytes(stored.json));
+  else new PieceTokenizer(stored.file);
 }
 
 function errorOf(body: () => unknown): string {

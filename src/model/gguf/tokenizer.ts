@@ -3,9 +3,8 @@
 
 import { DecodeError, utf8Bytes } from "gyrotron/base";
 import { ModelError } from "../error.ts";
-import { HubTokenizer, type HubTokenizerFile } from "../hub-tokenizer.ts";
-import { PieceTokenizer } from "../piece-tokenizer.ts";
-import type { TextTokenizer } from "../text-tokenizer.ts";
+import type { HubTokenizerFile } from "../hub-tokenizer.ts";
+import type { StoredTokenizer } from "../prepared-file.ts";
 import type { GgufHeader } from "./container.ts";
 
 type Metadata = GgufHeader["metadata"];
@@ -28,10 +27,10 @@ const SPLITTERS: Readonly<Record<string, object>> = {
 };
 
 /** @throws DecodeError `tokenizer/decode`, ModelError `model/unsupported` */
-export function decodeGgufTokenizer({ metadata }: GgufHeader): TextTokenizer {
+export function decodeGgufTokenizer({ metadata }: GgufHeader): StoredTokenizer {
   const model = metadata.get("tokenizer.ggml.model");
-  if (model === "gpt2") return new HubTokenizer(bytePairFile(metadata));
-  if (model === "llama") return new PieceTokenizer(pieceFile(metadata));
+  if (model === "gpt2") return { kind: "hub", json: JSON.stringify(bytePairFile(metadata)) };
+  if (model === "llama") return { kind: "pieces", file: pieceFile(metadata) };
   throw new ModelError({ code: "model/unsupported", what: `tokenizer ${String(model)}` });
 }
 

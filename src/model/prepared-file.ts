@@ -1,0 +1,307 @@
+// A prepared model as one file: what its identity is made of, with tokenizer and frame, laid out so that a
+// backend can read matrix after matrix and nothing else is ever in memory. Little end first:
+// "gyrotron prepared 1\n", u32 length of the header, the header (codec below), then at multiples of 64 bytes
+// the sections: each layer's tensors, the final gain, the classifier, and last the embedding table in f32.
+
+import {
+  codec,
+  concatBytes,
+  DecodeError,
+  decodeWith,
+  encodeWith,
+  equalBytes,
+  MIB,
+  utf8Bytes,
+} from "gyrotron/base";
+import { bitsFromF32, f32FromBits } from "gyrotron/numerics";
+import {
+  activationBitsOf,
+  DECODER_LIMITS,
+  type DecoderLayer,
+  type DecoderShape,
+  type DecoderWeights,
+  type PackedMatrix,
+  type Precision,
+  PRECISIONS,
+  type WeightBits,
+  weightBitsOf,
+} from "gyrotron/tensor";
+import type { ByteSource } from "./byte-source.ts";
+import type { PreparedModel } from "./prepare.ts";
+
+const MAGIC: Uint8Array = utf8Bytes("gyrotron prepared 1\n");
+const HEADER_BYTES_MAX: number = 128 * MIB;
+const ALIGNMENT = 64;
+const MATRICES = ["query", "key", "value", "attentionOutput", "gate", "up", "down"] as const;
+type MatrixName = (typeof MATRICES)[number];
+
+/** How a model's texts become tokens and back. */
+export type StoredTokenizer =
+  | { readonly kind: "pieces"; readonly file: Uint8Array }
+  | { readonly kind: "hub"; readonly json: string };
+
+/** Frames for models without a template. */
+export const PLAIN_FRAMES = ["continue", "passage"] as const;
+/** The name of one. */
+export type PlainFrameName = (typeof PLAIN_FRAMES)[number];
+
+/** How a conversation becomes a prompt. */
+export type StoredFrame =
+  | { readonly kind: "plain"; readonly name: PlainFrameName; readonly begins: boolean }
+  | { readonly kind: "template"; readonly source: string };
+
+/** All that a file holds. */
+export interface PreparedFile {
+  readonly model: PreparedModel;
+  readonly tokenizer: StoredTokenizer;
+  readonly frame: StoredFrame;
+}
+
+const { bool, bytes, fixedBytes, list, oneOf, record, text, u32, variant } = codec;
+
+interface Header {
+  identity: Uint8Array;
+  precision: Precision;
+  /** Sizes in the order of `SHAPE`. */
+  shape: number[];
+  /** Bits of an f32. */
+  epsilon: number;
+  rotaryInterleaved: boolean;
+  rotarySteps: number[];
+  beginToken: number;
+  endTokens: number[];
+  tokenizer: StoredTokenizer;
+  frame: StoredFrame;
+}
+
+const SHAPE = [
+  ...(["width", "hidden", "layers", "heads"] as const),
+  ...(["kvHeads", "headSize", "vocabulary", "context"] as const),
+];
+
+const headerCodec = record<{ [K in keyof Header]: Header[K] }>({
+  identity: fixedBytes(32),
+  precision: oneOf(...PRECISIONS),
+  shape: list(u32),
+  epsilon: u32,
+  rotaryInterleaved: bool,
+  rotarySteps: list(u32),
+  beginToken: u32,
+  endTokens: list(u32),
+  tokenizer: variant<StoredTokenizer>({
+    pieces: record<{ file: Uint8Array }>({ file: bytes }),
+    hub: record<{ json: string }>({ json: text }),
+  }),
+  frame: variant<StoredFrame>({
+    plain: record<{ name: PlainFrameName; begins: boolean }>({
+      name: oneOf(...PLAIN_FRAMES),
+      begins: bool,
+    }),
+    template: record<{ source: string }>({ source: text }),
+  }),
+});
+
+/** The parts of a file in order, so that it can be written without being whole in memory. */
+export function* encodePreparedFile(file: PreparedFile): Generator<Uint8Array> {
+  const { model, tokenizer, frame } = file;
+  const { weights, identity, beginToken, endTokens } = model;
+  const header = encodeWith(headerCodec, {
+    identity,
+    precision: weights.precision,
+    shape: SHAPE.map((name) => weights.shape[name]),
+    epsilon: bitsFromF32(weights.epsilon),
+    rotaryInterleaved: weights.rotaryInterleaved,
+    rotarySteps: Array.from(weights.rotarySteps),
+    beginToken,
+    endTokens: [...endTokens],
+    tokenizer,
+    frame,
+  });
+  const length = new Uint8Array(Uint32Array.of(header.length).buffer);
+  yield* aligned(concatBytes(MAGIC, length, header));
+  for (const layer of weights.layers) {
+    yield* aligned(bytesOf(layer.attentionGain));
+    yield* aligned(bytesOf(layer.feedForwardGain));
+    for (const name of MATRICES) yield* matrixParts(layer[name]);
+  }
+  yield* aligned(bytesOf(weights.finalGain));
+  yield* matrixParts(weights.classifier);
+  yield* aligned(bytesOf(weights.embedding));
+}
+
+/**
+ * Opens a file; weights are read when they are asked for, each time anew.
+ * @throws DecodeError `prepared-model/decode` on a file that is damaged, also later when a part cannot be read
+ */
+export function decodePreparedFile(source: ByteSource): PreparedFile {
+  const start = source.read(0, Math.min(source.size, MAGIC.length + 4));
+  if (!equalBytes(start.subarray(0, MAGIC.length), MAGIC))
+    throw decodeError("no prepared model", 0);
+  const length = new DataView(start.buffer, start.byteOffset).getUint32(MAGIC.length, true);
+  const from = MAGIC.length + 4;
+  if (length > Math.min(HEADER_BYTES_MAX, source.size - from))
+    throw decodeError("header length out of range", MAGIC.length);
+  const header = readHeader(source.read(from, length), from);
+  const shape = Object.fromEntries(SHAPE.map((name, i) => [name, header.shape[i]])) as {
+    -readonly [K in keyof DecoderShape]: number;
+  };
+  checkShape(shape, header, from);
+  const reader = new SectionReader(source, padded(from + length));
+  const bits = weightBitsOf(header.precision);
+  const weights = openWeights(reader, shape, header, bits);
+  if (reader.end !== source.size)
+    throw decodeError(`${reader.end} bytes expected`, Math.min(reader.end, source.size));
+  const { identity, precision, beginToken, endTokens, tokenizer, frame } = header;
+  return {
+    model: { identity, shape, precision, weights, beginToken, endTokens },
+    tokenizer,
+    frame,
+  };
+}
+
+function readHeader(encoded: Uint8Array, offset: number): Header {
+  try {
+    return decodeWith(headerCodec, encoded);
+  } catch (error) {
+    if (!(error instanceof DecodeError)) throw error;
+    throw decodeError(`header: ${error.info.what}`, offset + error.info.offset);
+  }
+}
+
+function checkShape(shape: DecoderShape, header: Header, offset: number): void {
+  const wrong = (what: string): DecodeError => decodeError(what, offset);
+  if (header.shape.length !== SHAPE.length) throw wrong("sizes missing");
+  for (const name of SHAPE) {
+    if (shape[name] < 1 || shape[name] > DECODER_LIMITS[name])
+      throw wrong(`${name} ${shape[name]} out of range`);
+  }
+  const { heads, kvHeads, headSize, vocabulary } = shape;
+  if (headSize % 2 !== 0 || heads % kvHeads !== 0) throw wrong("heads do not divide");
+  if (header.rotarySteps.length !== headSize / 2) throw wrong("rotary steps do not fit the heads");
+  if ([header.beginToken, ...header.endTokens].some((token) => token >= vocabulary))
+    throw wrong("token out of range");
+  const epsilon = f32FromBits(header.epsilon);
+  if (!(epsilon >= 0 && epsilon <= 1)) throw wrong("epsilon out of range");
+}
+
+function openWeights(
+  reader: SectionReader,
+  shape: DecoderShape,
+  header: Header,
+  bits: WeightBits,
+): DecoderWeights {
+  const { width, hidden, heads, kvHeads, headSize, vocabulary } = shape;
+  const [attended, keys] = [heads * headSize, kvHeads * headSize];
+  const sizes: Readonly<Record<MatrixName, readonly [number, number]>> = {
+    query: [attended, width],
+    key: [keys, width],
+    value: [keys, width],
+    attentionOutput: [width, attended],
+    gate: [hidden, width],
+    up: [hidden, width],
+    down: [width, hidden],
+  };
+  const openLayer = (): DecoderLayer => {
+    const attentionGain = reader.floats(width);
+    const feedForwardGain = reader.floats(width);
+    const readers = MATRICES.map((name) => [name, reader.matrix(...sizes[name], bits)] as const);
+    const layer = Object.defineProperties(
+      {},
+      {
+        attentionGain: { get: attentionGain, enumerable: true },
+        feedForwardGain: { get: feedForwardGain, enumerable: true },
+        ...Object.fromEntries(readers.map(([name, get]) => [name, { get, enumerable: true }])),
+      },
+    );
+    return layer as DecoderLayer;
+  };
+  const layers = Array.from({ length: shape.layers }, openLayer);
+  const finalGain = reader.floats(width);
+  const classifier = reader.matrix(vocabulary, width, bits);
+  const embedding = reader.floats(vocabulary * width);
+  return {
+    shape,
+    precision: header.precision,
+    activationBits: activationBitsOf(header.precision),
+    layers,
+    epsilon: f32FromBits(header.epsilon),
+    rotarySteps: Uint32Array.from(header.rotarySteps),
+    rotaryInterleaved: header.rotaryInterleaved,
+    get finalGain() {
+      return finalGain();
+    },
+    get classifier() {
+      return classifier();
+    },
+    get embedding() {
+      return embedding();
+    },
+  };
+}
+
+/** Lays sections out one after the other and reads them when asked. */
+class SectionReader {
+  readonly #source: ByteSource;
+  /** Where the sections so far end. */
+  end: number;
+
+  constructor(source: ByteSource, start: number) {
+    this.#source = source;
+    this.end = start;
+  }
+
+  floats(count: number): () => Float32Array {
+    const read = this.#section(count * 4);
+    return () => new Float32Array(read());
+  }
+
+  matrix(outputs: number, inputs: number, bits: WeightBits): () => PackedMatrix {
+    const mantissas = this.#section((outputs * inputs * (bits === 8 ? 8 : 16)) / 8);
+    const scales = this.#section(outputs);
+    const exponents = this.#section(outputs * 2);
+    return () => ({
+      outputs,
+      inputs,
+      bits,
+      mantissas: bits === 8 ? new Int8Array(mantissas()) : new Int16Array(mantissas()),
+      scales: new Uint8Array(scales()),
+      exponents: new Int16Array(exponents()),
+    });
+  }
+
+  #section(length: number): () => ArrayBuffer {
+    const offset = this.end;
+    this.end = padded(offset + length);
+    return () => {
+      if (offset + length > this.#source.size) throw decodeError("cut off", this.#source.size);
+      const read = this.#source.read(offset, length);
+      return read.buffer instanceof ArrayBuffer && read.byteLength === read.buffer.byteLength
+        ? read.buffer
+        : read.slice().buffer;
+    };
+  }
+}
+
+function* matrixParts({ mantissas, scales, exponents }: PackedMatrix): Generator<Uint8Array> {
+  yield* aligned(bytesOf(mantissas));
+  yield* aligned(scales);
+  yield* aligned(bytesOf(exponents));
+}
+
+function* aligned(part: Uint8Array): Generator<Uint8Array> {
+  yield part;
+  const rest = padded(part.length) - part.length;
+  if (rest > 0) yield new Uint8Array(rest);
+}
+
+function padded(length: number): number {
+  return Math.ceil(length / ALIGNMENT) * ALIGNMENT;
+}
+
+function bytesOf(array: ArrayBufferView): Uint8Array {
+  return new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
+}
+
+function decodeError(what: string, offset: number): DecodeError {
+  return new DecodeError({ code: "prepared-model/decode", what, offset });
+}
