@@ -243,6 +243,29 @@ for (const sample of cases) {
   });
 }
 
+test("a thousand unlikely classes keep their gradients beside the target's", async () => {
+  // Were P - onehot quantized as one row, its largest value 1 would leave 14 bits no room for 1/4096.
+  const classes = 4_096;
+  const g = new GraphBuilder();
+  const weights = g.parameter("w", f32(classes, 2));
+  const logits = g.linear(g.input("x", f32(1, 2)), weights);
+  g.output("loss", g.sum(g.crossEntropy(logits, g.constant(hostI32([1], [7])))));
+  const x = [0.75, -0.5];
+  const w = Array.from({ length: classes * 2 }, (_, i) => ((i * 37) % 64) / 64);
+  const inputs = { x: hostF32([1, 2], x), w: hostF32([classes, 2], w) };
+  const slopes = present((await gradientsOf(g.build(), inputs, ["w"]))["w"]);
+  const powers = Array.from({ length: classes }, (_, v) => {
+    return Math.exp(w[2 * v]! * x[0]! + w[2 * v + 1]! * x[1]!);
+  });
+  const sum = powers.reduce((a, b) => a + b);
+  let worst = 0;
+  for (const [v, power] of powers.entries()) {
+    const expected = (power / sum - (v === 7 ? 1 : 0)) * x[0]!;
+    worst = Math.max(worst, Math.abs(slopes[2 * v]! / expected - 1));
+  }
+  ok(worst < 1e-3, `off by ${worst}`);
+});
+
 test("the cases meet every op that has a gradient", () => {
   const met = new Set(
     cases.flatMap((sample) => makeGraph(sample).graph.nodes.map(({ op }) => op as string)),
