@@ -68,7 +68,7 @@ const FLOAT_ALLOWED = new Set(
    f64.add f64.mul f64.div f64.sqrt f64.nearest f64.min f64.max f64.const f64.load f64.store
    f64.convert_i32_s f64.convert_i32_u f64.convert_i64_s f64.convert_i64_u f64.promote_f32
    f64.reinterpret_i64 f64x2.convert_low_i32x4_s f64x2.add f64x2.mul f64x2.nearest f64x2.min f64x2.max
-   f64x2.splat f64x2.neg f32x4.add f32x4.mul f32x4.nearest f32x4.splat f32x4.demote_f64x2_zero`.split(
+   f64x2.splat f64x2.neg f32x4.add f32x4.mul f32x4.nearest f32x4.splat f32x4.convert_i32x4_s f32x4.demote_f64x2_zero`.split(
     /\s+/,
   ),
 );

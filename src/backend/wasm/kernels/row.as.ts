@@ -88,8 +88,7 @@ export function normRow(
   }
   // The square root of an integer below 2^35, rounded to binary64, has the floor of the true one.
   const root = <i64>sqrt<f64>(<f64>(((<u64>1) << 56) / v));
-  const factor = <f64>root * power(-28 - j);
-  scaleRow(grid, n, factor, y);
+  scaleRow(grid, n, <i32>root, -28 - j, y);
 }
 
 /** The sum of the squares of a row of i16 of magnitude at most 32767; `padded` is a multiple of 8. */
@@ -108,18 +107,24 @@ function sumOfSquares(grid: usize, padded: i32): u64 {
   return sums - (odds << 32) + odds;
 }
 
-/** `y = m * factor`, exact in binary64 and rounded once. */
-function scaleRow(grid: usize, n: i32, factor: f64, y: usize): void {
-  const wide = f64x2.splat(factor);
-  const zero = f32x4.splat(0);
+/**
+ * `y = m * root * 2^e`, rounded once. The root, at most 2^17, is taken as 512 times its upper part and the rest:
+ * each product with m has at most 24 bits, so both are exact in binary32 and their sum is the one rounding. As
+ * -42 < e < 0, neither overflows nor underflows, and only m = 0 gives a zero: +0.
+ */
+function scaleRow(grid: usize, n: i32, root: i32, e: i32, y: usize): void {
+  const upper = f32x4.splat(<f32>(<f64>(root >> 9) * power(e + 9)));
+  const lower = f32x4.splat(<f32>(<f64>(root & 511) * power(e)));
   let i = 0;
-  for (; i + 4 <= n; i += 4) {
-    const m = v128.load_ext<i16>(grid + (<usize>i << 1));
-    const high = v128.shuffle<i64>(m, m, 1, 1);
-    const first = f32x4.demote_f64x2_zero(f64x2.mul(f64x2.convert_low_i32x4_s(m), wide));
-    const second = f32x4.demote_f64x2_zero(f64x2.mul(f64x2.convert_low_i32x4_s(high), wide));
-    v128.store(y + (<usize>i << 2), f32x4.add(v128.shuffle<i64>(first, second, 0, 2), zero));
+  for (; i + 8 <= n; i += 8) {
+    const m = v128.load(grid + (<usize>i << 1));
+    const at = y + (<usize>i << 2);
+    const first = f32x4.convert_i32x4_s(i32x4.extend_low_i16x8_s(m));
+    const second = f32x4.convert_i32x4_s(i32x4.extend_high_i16x8_s(m));
+    v128.store(at, f32x4.add(f32x4.mul(first, upper), f32x4.mul(first, lower)));
+    v128.store(at, f32x4.add(f32x4.mul(second, upper), f32x4.mul(second, lower)), 16);
   }
+  const factor = <f64>root * power(e);
   for (; i < n; i++) {
     const m = <f64>load<i16>(grid + (<usize>i << 1));
     store<f32>(y + (<usize>i << 2), roundOnce(m * factor));
