@@ -43,6 +43,7 @@ export const COMMANDS: ReadonlyMap<string, Loader> = new Map<string, Loader>([
   ["model remove", async () => (await import("./commands/model.ts")).modelRemove],
   ["run", async () => (await import("./commands/run.ts")).run],
   ["conform", async () => (await import("./commands/conform.ts")).conform],
+  ["drun", async () => (await import("./commands/drun.ts")).drun],
   ["version", async () => (await import("./commands/version.ts")).version],
   ["help", async () => (await import("./commands/help.ts")).help],
 ]);

@@ -1,5 +1,5 @@
 // The composition root: a node on this machine, its door for HTTP, and the compilers.
-export { type CompiledModule, compileFile } from "./compiler/compile.ts";
+export { type CompiledModule, compileFile, type CompileOptions } from "./compiler/compile.ts";
 export {
   CompilerError,
   type CompilerErrorInfo,

@@ -159,7 +159,7 @@ const TOOLCHAIN_HELP =
   "language/CDK was used to create the canister.";
 
 function help(suggestion: string, anchor: string): string {
-  const link = `http://internetcomputer.org/docs/current/references/execution-errors#${anchor}`;
+  const link = `https://internetcomputer.org/docs/current/references/execution-errors#${anchor}`;
   return `${suggestion} See documentation: ${link}`;
 }
 

@@ -8,7 +8,7 @@ import process from "node:process";
 import { gunzipSync } from "node:zlib";
 import { MODULE_BYTES_MAX, utf8TextLossy } from "gyrotron/base";
 import { CompilerError, type Diagnostic } from "./compiler-error.ts";
-import type { MotokoAnswer, MotokoMessage, SourceFile } from "./motoko-protocol.ts";
+import type { MotokoAnswer, MotokoJob, MotokoMessage, SourceFile } from "./motoko-protocol.ts";
 
 /** A module ready to be uploaded, and what is known of it without running it. */
 export interface CompiledModule {
@@ -32,10 +32,21 @@ const COMPILE_MS_MAX = 300_000;
 /** The compiler recurses deeply over long programs. In KiB, below the usual 8 MiB of a main thread. */
 const CHILD_STACK_KIB = 4_000;
 
+/** What a compiler is told besides the file. */
+export interface CompileOptions {
+  /** Flags of the Motoko compiler, such as `--legacy-actors`. */
+  readonly motokoFlags?: readonly string[];
+  /** Text of the main Motoko file instead of what is on the disk. */
+  readonly motokoText?: string;
+}
+
 /** Compiles or reads `file` by its ending: `.mo`, `.wasm` or `.wasm.gz`. @throws CompilerError */
-export async function compileFile(file: string): Promise<CompiledModule> {
+export async function compileFile(
+  file: string,
+  options: CompileOptions = {},
+): Promise<CompiledModule> {
   const path = resolve(file);
-  if (extname(path) === ".mo") return compileMotoko(path);
+  if (extname(path) === ".mo") return compileMotoko(path, options);
   if (/\.wasm(\.gz)?$/.test(path)) return readModule(path);
   throw new CompilerError({ code: "compiler/unknown-kind", file: displayPath(path) });
 }
@@ -50,8 +61,9 @@ export function readMetadata(wasm: Uint8Array, name: string): string | undefined
   return undefined;
 }
 
-async function compileMotoko(path: string): Promise<CompiledModule> {
-  const answer = await askChild(path);
+async function compileMotoko(path: string, options: CompileOptions): Promise<CompiledModule> {
+  const { motokoFlags: flags = [], motokoText: text } = options;
+  const answer = await askChild({ main: path, flags, text });
   switch (answer.kind) {
     case "unreadable":
       throw new CompilerError({
@@ -77,7 +89,7 @@ async function compileMotoko(path: string): Promise<CompiledModule> {
   }
 }
 
-function askChild(main: string): Promise<MotokoAnswer> {
+function askChild(job: MotokoJob): Promise<MotokoAnswer> {
   const { promise, resolve: answered, reject } = Promise.withResolvers<MotokoAnswer>();
   const child = startChild();
   const errors: Buffer[] = [];
@@ -85,7 +97,7 @@ function askChild(main: string): Promise<MotokoAnswer> {
   const timer = setTimeout(() => child.kill("SIGKILL"), COMPILE_MS_MAX);
   const crashed = (reason: string): void => {
     clearTimeout(timer);
-    reject(new CompilerError({ code: "compiler/crashed", file: displayPath(main), reason }));
+    reject(new CompilerError({ code: "compiler/crashed", file: displayPath(job.main), reason }));
   };
   child.once("message", (answer) => {
     clearTimeout(timer);
@@ -98,7 +110,7 @@ function askChild(main: string): Promise<MotokoAnswer> {
     const named = lines.find((line) => /^\S*Error\b/.test(line));
     crashed(named?.slice(0, 200) ?? `it ended with ${signal ?? `status ${status}`}`);
   });
-  child.send({ main });
+  child.send(job);
   return promise;
 }
 

@@ -21,6 +21,7 @@ interface Motoko {
   usePackage(name: string, folder: string): void;
   loadPackage(bundle: unknown): void;
   setPublicMetadata(names: string[]): void;
+  setExtraFlags(flags: readonly string[]): void;
   parseMotoko(text: string): AstNode;
   readonly compiler: { compileWasm(mode: "ic", path: string): Compiled };
 }
@@ -50,12 +51,12 @@ const BUNDLED_PACKAGE = "core";
 const load = createRequire(import.meta.url);
 
 process.once("message", (job: MotokoJob) => {
-  const answer = compile(job.main);
+  const answer = compile(job);
   // The channel is there: the parent has just sent a message over it.
   process.send?.(answer, () => process.channel?.unref());
 });
 
-function compile(main: string): MotokoAnswer {
+function compile({ main, flags, text }: MotokoJob): MotokoAnswer {
   const motoko = load("motoko") as Motoko;
   let tree: SourceTree;
   try {
@@ -64,9 +65,12 @@ function compile(main: string): MotokoAnswer {
     const reason = error instanceof Error ? error.message : String(error);
     return { kind: "unreadable", path: main, reason };
   }
-  for (const [path, text] of tree.texts) motoko.write(virtualPath(tree, path), text);
+  for (const [path, found] of tree.texts) {
+    motoko.write(virtualPath(tree, path), path === main && text !== undefined ? text : found);
+  }
   providePackages(motoko, tree);
   motoko.setPublicMetadata(PUBLIC_SECTIONS);
+  if (flags.length > 0) motoko.setExtraFlags(flags);
   const { code, diagnostics } = motoko.compiler.compileWasm("ic", virtualPath(tree, main));
   const messages = diagnostics.map((diagnostic) => toMessage(tree, diagnostic));
   if (code === null) return { kind: "rejected", messages };

@@ -4,6 +4,10 @@
 export interface MotokoJob {
   /** Absolute path of the main file. */
   readonly main: string;
+  /** Of the compiler. */
+  readonly flags: readonly string[];
+  /** Of the main file, if it is not the disk's. */
+  readonly text: string | undefined;
 }
 
 /** A message of the compiler about a file of the disk. Lines and columns count from 1. */
