@@ -10,12 +10,22 @@ import {
   type TensorType,
 } from "gyrotron/tensor";
 import { roundUp } from "../layout.ts";
+import { emitCopy } from "./compile-move.ts";
 import type { Emitter, NodeContext } from "./emitter.ts";
-import { columnsOf, exponentsOffset, paddedColumns, scalesOffset } from "./storage.ts";
+import {
+  columnsOf,
+  exponentsOffset,
+  paddedColumns,
+  partsOf,
+  scalesOffset,
+  storedBytes,
+} from "./storage.ts";
 
 /** Left rows of a block stay in a core's cache while right rows pass by. */
 const BLOCK_BYTES = 65536;
 const SPILL_STEPS_MAX = 8192;
+/** How many rows must read each key before copying heads together pays. */
+const READERS_PER_COPY = 8;
 
 /** Bytes that a contraction needs while it runs. */
 export function contractionWorkspace(
@@ -26,10 +36,10 @@ export function contractionWorkspace(
     case "rotary":
       return elementCount(types[1]!.shape) * columnsOf(types[0]!) * 4;
     case "attention":
-      return packedBytes(types[1]!) + packedBytes(types[2]!);
     case "attention-scores":
     case "attention-combine":
-      return packedBytes(types[1]!);
+      if (!isPacked(node, types)) return 0;
+      return types.slice(1).reduce((sum, type) => sum + roundUp(storedBytes(type), 64), 0);
     default:
       return 0;
   }
@@ -91,28 +101,21 @@ function emitMatmul(
   emitter.emit(at, "matmul", units, words, failure);
 }
 
-/** Heads, positions, slots of exponents and bytes of keys or values packed by head. */
-function packedShape(type: TensorType<number>): {
-  units: number;
-  heads: number;
-  positions: number;
-  exponents: number;
-} {
-  const [batch, positions, heads] = type.shape as [number, number, number];
-  const units = batch * heads;
-  const slots = roundUp(positions, 2);
-  return { units, heads, positions, exponents: units * slots * paddedColumns(type) * 2 };
-}
-
-function packedBytes(type: TensorType<number>): number {
-  const { units, positions, exponents } = packedShape(type);
-  return roundUp(exponents + units * roundUp(positions, 2) * 4, 64);
-}
-
 type AttentionNode = Extract<
   Node<number>,
   { op: "rotary" | "attention" | "attention-scores" | "attention-combine" }
 >;
+
+/** Whether keys and values are worth a copy in which each head's rows are neighbours. */
+function isPacked(node: Node<number>, types: readonly TensorType<number>[]): boolean {
+  const [first, second] = types as [TensorType<number>, TensorType<number>];
+  const isCombine = node.op === "attention-combine";
+  const [heads, rows] = isCombine
+    ? [first.shape[1]!, first.shape[2]!]
+    : [first.shape[2]!, first.shape[1]!];
+  const groups = second.shape[2]!;
+  return groups > 1 && (rows * heads) / groups >= READERS_PER_COPY;
+}
 
 /** Emits rotary embedding or attention. */
 export function compileAttention(emitter: Emitter, at: NodeContext, node: AttentionNode): void {
@@ -120,45 +123,54 @@ export function compileAttention(emitter: Emitter, at: NodeContext, node: Attent
   const isCombine = node.op === "attention-combine";
   const [first, second] = at.types as [TensorType<number>, TensorType<number>];
   // Scores are [B, H, T, P], queries [B, T, H, d].
-  const batch = first.shape[0]!;
   const heads = first.shape[isCombine ? 1 : 2]!;
   const rows = first.shape[isCombine ? 2 : 1]!;
-  const { heads: groups, positions } = packedShape(second);
+  const units = first.shape[0]! * heads * rows;
+  if (elementCount(node.type.shape) === 0) return;
+  const [, positions, groups] = second.shape as [number, number, number];
+  const copies = isPacked(node, at.types);
+  const operands = at.types.map((type, i) => {
+    const address = at.inputs[i]!;
+    const isQuery = i === 0;
+    if (isQuery || !copies) return { address, type };
+    const to = at.workspace + (i - 1) * roundUp(storedBytes(type), 64);
+    packHeads(emitter, at, type, address, to);
+    return { address: to, type };
+  });
+  const words = operands.map(({ address, type }) => [address, address + exponentsOffset(type)]);
+  const [keys, values] = isCombine ? [[0, 0], words[1]!] : [words[1]!, words[2] ?? [0, 0]];
   const size = columnsOf(second);
-  const units = batch * heads * rows;
-  if (units === 0 || elementCount(node.type.shape) === 0) return;
-  const keys = at.workspace;
-  const values = keys + (node.op === "attention" ? packedBytes(second) : 0);
-  if (!isCombine) emitPack(emitter, at, "packKeys", 1, keys);
-  if (node.op !== "attention-scores") {
-    emitPack(emitter, at, "packValues", isCombine ? 1 : 2, values);
-  }
+  const padded = paddedColumns(second);
   const scale = attentionScale(size);
-  emitter.needScratch(positions * 6 + 64);
-  const { exponents } = packedShape(second);
-  const words = [
-    ...[at.inputs[0]!, isCombine ? 0 : at.inputs[0]! + exponentsOffset(first), at.out],
-    ...[keys, keys + exponents, values, values + exponents],
-    ...[heads, positions, rows, groups, size, paddedColumns(second)],
-    ...[scale.mantissa, scale.exponent, node.causal ? 1 : 0],
+  emitter.needScratch((positions + 8) * 10 + padded * 8 + 16);
+  const all = [
+    ...[...(isCombine ? [at.inputs[0]!, 0] : words[0]!), at.out, ...keys, ...values],
+    ...[heads, positions, rows, groups, size, padded, scale.mantissa, scale.exponent],
+    ...[node.causal ? 1 : 0, copies ? 1 : 0],
   ];
-  if (node.op === "attention-scores") return emitter.emit(at, "attentionScores", units, words);
-  const kernel = isCombine ? "attentionCombine" : "attention";
-  emitter.emit(at, kernel, units, words, "non-finite");
+  if (node.op === "attention-scores") return emitter.emit(at, "attentionScores", units, all);
+  emitter.emit(at, isCombine ? "attentionCombine" : "attention", units, all, "non-finite");
 }
 
-function emitPack(
+/** Copies [B, P, G, d] as [B, G, P, d], exponents likewise. */
+function packHeads(
   emitter: Emitter,
   at: NodeContext,
-  kernel: "packKeys" | "packValues",
-  operand: number,
+  type: TensorType<number>,
+  from: number,
   to: number,
 ): void {
-  const type = at.types[operand]!;
-  const from = at.inputs[operand]!;
-  const { units, heads, positions, exponents } = packedShape(type);
-  const words = [from, from + exponentsOffset(type), to, to + exponents, heads, positions];
-  emitter.emit(at, kernel, units, [...words, paddedColumns(type)]);
+  const [batch, positions, groups] = type.shape as [number, number, number];
+  for (const { offset, bytes } of partsOf(type)) {
+    const whole = positions * groups * bytes;
+    const copy = {
+      shape: [batch, groups, positions],
+      stepsIn: [whole, bytes, groups * bytes],
+      stepsOut: [whole, positions * bytes, bytes],
+      bytes,
+    };
+    emitCopy(emitter, at, copy, from + offset, to + offset, false);
+  }
 }
 
 function compileRotary(

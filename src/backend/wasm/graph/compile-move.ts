@@ -117,7 +117,8 @@ function denseOut(target: Part, stepsIn: readonly number[]): StridedCopy {
   return { shape, stepsIn, stepsOut: denseSteps(shape, bytes), bytes };
 }
 
-function emitCopy(
+/** Emits a strided copy, as a transposition of matrices where it is one. */
+export function emitCopy(
   emitter: Emitter,
   at: NodeContext,
   copy: StridedCopy,

@@ -43,14 +43,12 @@ export const GRAPH_CODES = {
   toGrid: 97,
   gridAdd: 98,
   fromGrid: 99,
-  packKeys: 100,
-  packValues: 101,
-  attention: 102,
-  attentionScores: 103,
-  attentionCombine: 104,
-  randomBits: 105,
-  dropout: 106,
-  sample: 107,
+  attention: 100,
+  attentionScores: 101,
+  attentionCombine: 102,
+  randomBits: 103,
+  dropout: 104,
+  sample: 105,
 } as const;
 
 /** One kernel call of a graph. */

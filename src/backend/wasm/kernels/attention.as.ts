@@ -85,7 +85,7 @@ function scaledPair(totals: v128, exponents: v128, mantissa: v128): v128 {
 }
 
 /** Pass 1: scores in Q16 log2 units of positions 0..count-1. May write 3 more, which mean nothing. */
-export function headScores(
+function scores(
   query: usize,
   queryExponent: i32,
   keys: usize,
@@ -154,21 +154,7 @@ export function attendHead(
   scratch: usize,
   out: usize,
 ): void {
-  headScores(query, queryExponent, keys, keyExponents, padded, count, mantissa, exponent, scratch);
-  weighHead(table, values, valueExponents, size, padded, count, scratch, out);
-}
-
-/** Steps 3 to 5 of one head from the scores at the start of `scratch`. */
-export function weighHead(
-  table: usize,
-  values: usize,
-  valueExponents: usize,
-  size: i32,
-  padded: i32,
-  count: i32,
-  scratch: usize,
-  out: usize,
-): void {
+  scores(query, queryExponent, keys, keyExponents, padded, count, mantissa, exponent, scratch);
   let top = i32.MIN_VALUE;
   let topValue = i32.MIN_VALUE;
   for (let t = 0; t < count; t++) {

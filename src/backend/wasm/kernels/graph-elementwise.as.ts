@@ -14,8 +14,9 @@ function binaryF32(op: i32, x: v128, y: v128): v128 {
   if (op == 1) return f32x4.sub(x, y);
   if (op == 2) return f32x4.add(f32x4.mul(x, y), f32x4.splat(0));
   if (op == 3) return f32x4.add(f32x4.div(x, y), f32x4.splat(0));
-  if (op == 4) return f32x4.min(x, y);
-  return f32x4.max(x, y);
+  // Without NaN and -0 these are minimum and maximum.
+  if (op == 4) return f32x4.pmin(x, y);
+  return f32x4.pmax(x, y);
 }
 
 // @ts-ignore: decorator
@@ -24,7 +25,7 @@ function unaryF32(op: i32, x: v128): v128 {
   if (op == 0) return f32x4.sub(f32x4.splat(0), x);
   if (op == 1) return f32x4.abs(x);
   if (op == 2) return f32x4.sqrt(x);
-  return f32x4.max(x, f32x4.splat(0));
+  return f32x4.pmax(x, f32x4.splat(0));
 }
 
 // @ts-ignore: decorator

@@ -86,7 +86,7 @@ function sigmoidPair(u: v128, k: v128, sign: v128): v128 {
 /** sigmoid, or silu: x times it. Below 2^-300 every product rounds to 0, as for the true k. */
 // @ts-ignore: decorator
 @inline
-function sigmoid(table: usize, x: v128, isSilu: bool): v128 {
+export function sigmoid(table: usize, x: v128, isSilu: bool): v128 {
   const z = i32x4.neg(scoreLanes(f32x4.abs(x), NATURAL));
   const k = i32x4.min_s(i32x4.neg(i32x4.shr_s(z, 16)), i32x4.splat(300));
   const u = exp2Lanes(table, z);

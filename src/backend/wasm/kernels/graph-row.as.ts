@@ -174,13 +174,18 @@ function centre(grid: usize, n: i32, total: i32, factor: f64, y: usize): void {
   }
 }
 
-/** The largest of n values, n at least 1. */
+/** The largest of n values, n at least 1. There is no NaN and no -0, so `pmax` is the maximum. */
 function largestOf(x: usize, n: i32): f32 {
   let i = 0;
   let result = load<f32>(x);
-  if (n >= 4) {
+  if (n >= 8) {
     let wide = v128.load(x);
-    for (i = 4; i + 4 <= n; i += 4) wide = f32x4.max(wide, v128.load(at4(x, i)));
+    let other = v128.load(x, 16);
+    for (i = 8; i + 8 <= n; i += 8) {
+      wide = f32x4.pmax(wide, v128.load(at4(x, i)));
+      other = f32x4.pmax(other, v128.load(at4(x, i), 16));
+    }
+    wide = f32x4.pmax(wide, other);
     result = max<f32>(
       max<f32>(f32x4.extract_lane(wide, 0), f32x4.extract_lane(wide, 1)),
       max<f32>(f32x4.extract_lane(wide, 2), f32x4.extract_lane(wide, 3)),

@@ -1,7 +1,7 @@
 // Runs one record of a graph's program: splits its units among the threads and calls its kernel. Codes are
 // those of ../graph/record.ts.
 
-import { attentionRange, combineRange, packKeysRange, packValuesRange, scoresRange } from "./graph-attention.as";
+import { attentionRange, combineRange, scoresRange } from "./graph-attention.as";
 import {
   binaryRange,
   convertRange,
@@ -139,20 +139,16 @@ function part(control: usize, p: usize, scratch: usize, from: i32, to: i32): voi
     case 99:
       return fromGridRange(p, from, to);
     case 100:
-      return packKeysRange(p, from, to);
-    case 101:
-      return packValuesRange(p, from, to);
-    case 102:
       return attentionRange(control, p, scratch, from, to);
-    case 103:
+    case 101:
       return scoresRange(p, scratch, from, to);
-    case 104:
+    case 102:
       return combineRange(control, p, scratch, from, to);
-    case 105:
+    case 103:
       return randomBitsRange(p, from, to);
-    case 106:
+    case 104:
       return dropoutRange(p, from, to);
-    case 107:
+    case 105:
       return sampleRange(control, p, scratch, from, to);
     default:
       unreachable();
