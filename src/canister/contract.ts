@@ -220,7 +220,7 @@ export interface CanisterRuntime {
   ): void;
   /** Forgets a cached image. */
   evict(canisterId: Uint8Array): void;
-  /** Bytes of linear memory held by cached images. */
+  /** Bytes of linear memory, and of stable memory's chunks, held by cached images. */
   readonly cachedBytes: number;
 }
 

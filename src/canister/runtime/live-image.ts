@@ -36,9 +36,9 @@ export class LiveImage {
     this.stable = stable;
   }
 
-  /** Bytes of linear memory that this image may hold resident. */
+  /** Bytes of linear and stable memory that this image may hold resident. */
   get bytes(): number {
-    return this.program?.heap.usedBytes ?? 0;
+    return (this.program?.heap.usedBytes ?? 0) + this.stable.keptBytes;
   }
 
   /** What persists besides chunks. */

@@ -17,7 +17,7 @@ import { StableImage } from "./stable-image.ts";
 
 /** Bounds of a runtime's caches, and whom it serves. */
 export interface CanisterRuntimeOptions {
-  /** Bytes of linear memory that idle images may hold (default 4 GiB). */
+  /** Bytes of linear memory, and of stable memory's chunks, that idle images may hold (default 4 GiB). */
   readonly cachedBytesMax?: number;
   /** Idle images (default 256; each reserves several GiB of address space). */
   readonly cachedImagesMax?: number;

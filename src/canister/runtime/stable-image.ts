@@ -41,6 +41,11 @@ export class StableImage {
     return this.pages * WASM_PAGE_BYTES;
   }
 
+  /** Bytes of the chunks that are kept between sessions. */
+  get keptBytes(): number {
+    return this.#cached.size * CHUNK_BYTES;
+  }
+
   /** Whether the open session dropped everything stored. */
   get isReset(): boolean {
     return this.#reset;

@@ -2,6 +2,7 @@
 
 import { deepEqual, equal, ok } from "node:assert/strict";
 import { describe, test } from "node:test";
+import { CHUNK_BYTES } from "gyrotron/base";
 import {
   REPLY_WAT,
   TestCanister,
@@ -10,6 +11,7 @@ import {
   replyNumber,
   trapOf,
 } from "../../../test/canister/fixture.ts";
+import { StableImage } from "./stable-image.ts";
 
 const MODULE = `(module
   ${importsOf("i32", "stable64_grow", "stable64_size", "stable64_read", "stable64_write", "stable_grow", "stable_size", "stable_read", "stable_write", "msg_arg_data_copy")}
@@ -107,9 +109,20 @@ describe("stable memory", () => {
     canister.update("grow", u64(2n));
     const result = canister.update("bulk");
     equal(canister.lastDelta?.dirtyPages, 25);
-    // 100,000 bytes, 25 pages, 7 chunks.
-    const expected = 100_000n + 25_000n + 14_000n;
+    // The call, 100,000 bytes, 25 pages, 7 chunks.
+    const expected = 1_500n + 100_000n + 25_000n + 14_000n;
     ok(result.instructionsUsed > expected && result.instructionsUsed < expected + 1_000n);
+  });
+
+  test("chunks kept between sessions count towards the bytes of a cache", () => {
+    const image = new StableImage(100, () => new Uint8Array(CHUNK_BYTES).fill(1));
+    equal(image.keptBytes, 0);
+    image.begin(() => new Uint8Array(CHUNK_BYTES).fill(1));
+    image.read(CHUNK_BYTES - 1, new Uint8Array(2));
+    equal(image.keptBytes, 2 * CHUNK_BYTES);
+    image.rollback();
+    image.adopt(100);
+    equal(image.keptBytes, 0);
   });
 
   test("has the old 32-bit calls", () => {
