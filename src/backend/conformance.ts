@@ -2,9 +2,11 @@
 
 import { formatHex, utf8Bytes } from "gyrotron/base";
 import { sha256 } from "gyrotron/crypto";
-import type { Backend, OpResult } from "gyrotron/tensor";
+import { type Backend, type GraphBackend, type OpResult, TensorError } from "gyrotron/tensor";
 import { type CaseSet, conformanceCases } from "./cases.ts";
 import { type DecoderOutcome, runDecoderCase } from "./decoder-cases.ts";
+import { type GraphCase, graphCases, runGraphCase } from "./graph-cases.ts";
+import { encodeGraphOutcome } from "./graph-conformance.ts";
 import { createReferenceBackend } from "./reference/index.ts";
 
 /** What a device did with the cases of a set. */
@@ -17,8 +19,14 @@ export interface ConformanceReport {
   readonly digest: string;
 }
 
+/** A backend of decoders, which may be one of graphs: if it is not, its graph cases are mismatches. */
+export type ConformingBackend = Backend & Partial<GraphBackend>;
+
 /** Runs a set of cases, `full` in some ten times the time of `quick`. */
-export async function runConformance(backend: Backend, set: CaseSet): Promise<ConformanceReport> {
+export async function runConformance(
+  backend: ConformingBackend,
+  set: CaseSet,
+): Promise<ConformanceReport> {
   const expected = await oracleResults(set);
   const results = await caseResults(backend, set);
   const differs = ({ bytes }: CaseResult, i: number): boolean =>
@@ -58,7 +66,7 @@ function oracleResults(set: CaseSet): Promise<CaseResult[]> {
   return results;
 }
 
-async function caseResults(backend: Backend, set: CaseSet): Promise<CaseResult[]> {
+async function caseResults(backend: ConformingBackend, set: CaseSet): Promise<CaseResult[]> {
   const { ops, decoders } = conformanceCases(set);
   const results: CaseResult[] = [];
   for (const { id, call } of ops)
@@ -66,7 +74,25 @@ async function caseResults(backend: Backend, set: CaseSet): Promise<CaseResult[]
   for (const sample of decoders) {
     results.push({ id: sample.id, bytes: encodeOutcome(await runDecoderCase(backend, sample)) });
   }
+  for (const sample of graphCases(set === "full")) {
+    results.push({ id: sample.id, bytes: await graphResult(backend, sample) });
+  }
   return results;
+}
+
+/** A case that a backend cannot run counts, as bytes that no result has. */
+async function graphResult(backend: ConformingBackend, sample: GraphCase): Promise<Uint8Array> {
+  if (!isGraphBackend(backend)) return utf8Bytes("unsupported");
+  try {
+    return encodeGraphOutcome(await runGraphCase(backend, sample));
+  } catch (error) {
+    if (error instanceof TensorError) return utf8Bytes(error.info.code);
+    throw error;
+  }
+}
+
+function isGraphBackend(backend: ConformingBackend): backend is Backend & GraphBackend {
+  return backend.runGraph !== undefined;
 }
 
 /** Canonical bytes of an op's result: a tag, then words little end first. */

@@ -8,11 +8,11 @@ export const PUBLISHED_CONFORMANCE: Readonly<
   Record<CaseSet, { readonly cases: number; readonly digest: string }>
 > = {
   quick: {
-    cases: 121,
-    digest: "412e4d306a1d818f766d9ef9d43421bc636e902aaad5d0191ede10528a2d180d",
+    cases: 262,
+    digest: "cde3fdfa2d070559c5317e6a5d6044b04c0ca50ec2433e2b35faa310cab8cbbd",
   },
   full: {
-    cases: 147,
-    digest: "323eb354e08a1137cb9df707cab557d9c9174a535dc20aac1d108ffaf5f624f0",
+    cases: 291,
+    digest: "2fd57123759d25b78dd5aeb951a93441911ddd2bd855b1075591ba7b3cfb2e7a",
   },
 };
