@@ -66,6 +66,10 @@ export type OpResult =
 export interface SequenceCache {
   /** Positions filled so far. */
   readonly length: number;
+  /** Forgets positions from `length` on; a cache that failed at one of them may be used again. */
+  truncate(length: number): void;
+  /** A cache of its own with the first `length` positions and room for `capacity`. */
+  fork(length: number, capacity: number): SequenceCache;
   /** Frees the device memory; using the cache afterwards is an error. */
   free(): void;
 }
@@ -83,7 +87,7 @@ export interface NonFinite {
   readonly op: string;
 }
 
-/** Logits for each row that wants them; failures by cache. A failed cache must not be used again. */
+/** Logits for each row that wants them; failures by cache. A failed cache must be freed or truncated. */
 export interface StepResult {
   readonly logits: readonly (Float32Array | undefined)[];
   readonly failures: ReadonlyMap<SequenceCache, NonFinite>;

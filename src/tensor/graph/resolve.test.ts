@@ -1,7 +1,7 @@
 // Goal: sizes are bound as the shapes say, every condition on them holds in a run, and inputs are what their types
 // say. The backend of these tests only shows what it is given.
 
-import { deepEqual, equal, match, rejects } from "node:assert/strict";
+import { deepEqual, equal, match, notEqual, rejects } from "node:assert/strict";
 import test from "node:test";
 import { TensorError } from "../error.ts";
 import { GraphBuilder } from "./builder.ts";
@@ -106,6 +106,19 @@ test("conditions on symbols are exact once sizes are known", () => {
     refusal(() => resolveGraph(graph, { rows: 1, columns: 1 })),
     /k not above the columns/,
   );
+});
+
+test("resolving again is a look-up, also after other sizes", () => {
+  const graph = cacheGraph();
+  const first = resolveGraph(graph, { past: 1, time: 2 });
+  equal(resolveGraph(graph, { time: 2, past: 1 }), first);
+  notEqual(resolveGraph(graph, { past: 2, time: 1 }), first);
+  for (let past = 0; past <= 8; past++) {
+    for (let time = 0; time <= 4; time++) resolveGraph(graph, { past, time });
+  }
+  const again = resolveGraph(graph, { past: 1, time: 2 });
+  notEqual(again, first);
+  deepEqual(again, first);
 });
 
 test("inputs are checked against their types, and -0 becomes +0", () => {

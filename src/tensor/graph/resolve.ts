@@ -24,7 +24,7 @@ export interface PreparedRun {
 }
 
 /**
- * The graph with numbers for sizes. Every symbol must be given.
+ * The graph with numbers for sizes. Every symbol must be given. Equal calls may give the same object.
  * @throws TensorError `tensor/dimension`, and what `inferType` throws where these sizes break a condition
  */
 export function resolveGraph(graph: Graph, sizes: Sizes): ResolvedGraph {
@@ -37,8 +37,24 @@ export function resolveGraph(graph: Graph, sizes: Sizes): ResolvedGraph {
     }
     values.set(name, size);
   }
-  return resolveWith(graph, values);
+  const known = recent.get(graph) ?? new Map<string, ResolvedGraph>();
+  recent.set(graph, known);
+  const key = [...values.values()].join();
+  const found = known.get(key);
+  if (found !== undefined) return found;
+  const resolved = resolveWith(graph, values);
+  const [oldest] = known.keys();
+  if (known.size >= RECENT_MAX) known.delete(present(oldest));
+  known.set(key, resolved);
+  return resolved;
 }
+
+/**
+ * Graphs resolved lately, by graph and sizes: a loop of training or decoding runs the same few again and again, and
+ * a backend may know the same object again.
+ */
+const recent = new WeakMap<Graph, Map<string, ResolvedGraph>>();
+const RECENT_MAX = 16;
 
 /**
  * Binds the sizes from the inputs' shapes and those given, and checks the inputs.
