@@ -102,6 +102,35 @@ export function declareBackendSuite(
     await decoder.close();
   });
 
+  check("a cache cut or copied goes on as if it had been run so far only", async (backend) => {
+    const decoder = await backend.createDecoder(randomDecoder("forks", MEDIUM, "w8a14", true));
+    const run = async (cache: SequenceCache, ...tokens: readonly number[]): Promise<string> => {
+      const rows = tokens.map((token, i) => ({
+        cache,
+        token,
+        wantsLogits: i === tokens.length - 1,
+      }));
+      const { logits } = await decoder.step(rows);
+      return logits.at(-1)?.join() ?? "none";
+    };
+    const first = [5, 9, 30, 4, 17];
+    const plain = decoder.createCache(40);
+    const alone = await run(plain, ...first, 8, 2);
+    const other = await run(plain, 11, 12, 13);
+    const cut = decoder.createCache(40);
+    await run(cut, ...first, 20, 21, 22, 23);
+    // More slots than the cache has, and fewer; the copy lives on when its source is freed.
+    const longer = cut.fork(5, 48);
+    const shorter = cut.fork(5, 12);
+    equal(longer.length, 5);
+    cut.truncate(5);
+    for (const cache of [cut, longer, shorter]) equal(await run(cache, 8, 2), alone);
+    cut.free();
+    await run(decoder.createCache(40), 40, 41, 42, 43, 44, 45, 46);
+    for (const cache of [longer, shorter]) equal(await run(cache, 11, 12, 13), other);
+    await decoder.close();
+  });
+
   check("bad shapes are refused by name", async (backend) => {
     const x = new Float32Array(6);
     const columns = 4;

@@ -46,6 +46,22 @@ class ReferenceCache implements SequenceCache {
     this.values = Array.from({ length: layers }, () => []);
   }
 
+  truncate(length: number): void {
+    assert(length >= 0 && length <= this.length, "a cache is cut, not extended");
+    this.length = length;
+    // A position that failed may have left rows in some layers.
+    for (const rows of [...this.keys, ...this.values]) rows.length = Math.min(rows.length, length);
+  }
+
+  fork(length: number, capacity: number): SequenceCache {
+    assert(this.open && length <= this.length && length <= capacity, "a fork of what is there");
+    const copy = new ReferenceCache(this.keys.length, capacity);
+    copy.length = length;
+    this.keys.forEach((rows, i) => copy.keys[i]!.push(...rows.slice(0, length)));
+    this.values.forEach((rows, i) => copy.values[i]!.push(...rows.slice(0, length)));
+    return copy;
+  }
+
   free(): void {
     this.open = false;
   }

@@ -18,7 +18,8 @@ import {
   TensorError,
 } from "gyrotron/tensor";
 import type { WasmDevice } from "./device.ts";
-import { cacheBytes, type KernelCall, roundUp, STATUS_GOOD } from "./layout.ts";
+import { cacheCopies } from "../cache-copy.ts";
+import { CACHE_HEADER_BYTES, cacheBytes, type KernelCall, roundUp, STATUS_GOOD } from "./layout.ts";
 import { type DeviceMatrix, matmulWords, placeMatrices, PRODUCT_SCRATCH_BYTES } from "./pack.ts";
 import { epsilonWords } from "./single-op.ts";
 
@@ -35,6 +36,16 @@ class WasmCache implements SequenceCache {
     this.owner = owner;
     this.address = address;
     this.capacity = capacity;
+  }
+
+  truncate(length: number): void {
+    assert(length >= 0 && length <= this.length, "a cache is cut, not extended");
+    this.length = length;
+  }
+
+  fork(length: number, capacity: number): SequenceCache {
+    assert(this.open && length <= this.length && length <= capacity, "a fork of what is there");
+    return this.owner.copyCache(this, length, capacity);
   }
 
   free(): void {
@@ -115,6 +126,24 @@ export class WasmDecoder implements Decoder {
     const address = this.#spare.get(slots)?.pop() ?? this.#device.allocate(bytes);
     this.#device.setWord(address, slots);
     return new WasmCache(this, address, capacity);
+  }
+
+  /** A cache with the first positions of another. */
+  copyCache(cache: WasmCache, length: number, capacity: number): SequenceCache {
+    const copy = this.createCache(capacity);
+    assert(copy instanceof WasmCache, "a cache of this decoder");
+    const { layers, kvHeads } = this.#weights.shape;
+    const sizes = {
+      positions: length,
+      fromSlots: this.#slotsFor(cache.capacity),
+      toSlots: this.#slotsFor(capacity),
+    };
+    const [source, target] = [cache.address, copy.address].map((at) => at + CACHE_HEADER_BYTES);
+    const shape = { layers, kvHeads, unitBytes: this.#padded * 2 };
+    for (const { from, to, bytes } of cacheCopies(shape, sizes))
+      this.#device.copy(source! + from, target! + to, bytes);
+    copy.length = length;
+    return copy;
   }
 
   /** Takes back a freed cache's memory for the next one of its size. */

@@ -137,6 +137,11 @@ export class WasmDevice {
     this.#bytes.set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength), address);
   }
 
+  /** Copies within the memory. */
+  copy(from: number, to: number, bytes: number): void {
+    this.#bytes.copyWithin(to, from, from + bytes);
+  }
+
   setWord(address: number, value: number): void {
     new DataView(this.#buffer).setInt32(address, value, true);
   }

@@ -13,6 +13,7 @@ import {
   type StepResult,
   TensorError,
 } from "gyrotron/tensor";
+import { cacheCopies } from "../cache-copy.ts";
 import { DecoderPlan } from "./decoder-plan.ts";
 import type { WebGpuDevice } from "./device.ts";
 import type { GpuBuffer } from "./gpu-interface.ts";
@@ -41,6 +42,16 @@ class WebGpuCache implements SequenceCache {
     this.word = word;
     this.slots = slots;
     this.capacity = capacity;
+  }
+
+  truncate(length: number): void {
+    assert(length >= 0 && length <= this.length, "a cache is cut, not extended");
+    this.length = length;
+  }
+
+  fork(length: number, capacity: number): SequenceCache {
+    assert(this.open && length <= this.length && length <= capacity, "a fork of what is there");
+    return this.owner.copyCache(this, length, capacity);
   }
 
   free(): void {
@@ -131,6 +142,23 @@ export class WebGpuDecoder implements Decoder {
       this.#spare.get(slots)?.pop() ??
       this.#allocate(layers * cacheLayerWords(kvHeads, slots, headSize));
     return new WebGpuCache(this, word, slots, capacity);
+  }
+
+  /** A cache with the first positions of another. */
+  copyCache(cache: WebGpuCache, length: number, capacity: number): SequenceCache {
+    const copy = this.createCache(capacity);
+    assert(copy instanceof WebGpuCache, "a cache of this decoder");
+    const { layers, kvHeads, headSize } = this.#weights.shape;
+    const sizes = { positions: length, fromSlots: cache.slots, toSlots: copy.slots };
+    const shape = { layers, kvHeads, unitBytes: headSize * 2 };
+    const ranges = cacheCopies(shape, sizes).map(({ from, to, bytes }) => ({
+      from: cache.word * 4 + from,
+      to: copy.word * 4 + to,
+      bytes,
+    }));
+    this.#device.moveWithin(this.#arena, ranges);
+    copy.length = length;
+    return copy;
   }
 
   /** Takes back a freed cache's memory for the next one of its size. */

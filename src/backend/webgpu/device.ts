@@ -3,6 +3,7 @@
 
 import { assert } from "gyrotron/base";
 import { TensorError } from "gyrotron/tensor";
+import type { CopyRange } from "../cache-copy.ts";
 import {
   BUFFER_USAGE,
   type Gpu,
@@ -299,6 +300,26 @@ export class WebGpuDevice {
     const encoder = this.#handle.createCommandEncoder();
     encoder.copyBufferToBuffer(source, 0, target, 0, bytes);
     this.#handle.queue.submit([encoder.finish()]);
+  }
+
+  /** Copies ranges of a buffer to other places in it, by way of a buffer between: one may not copy to itself. */
+  moveWithin(buffer: GpuBuffer, ranges: readonly CopyRange[]): void {
+    const total = ranges.reduce((sum, { bytes }) => sum + bytes, 0);
+    if (total === 0) return;
+    const between = this.create(total, "storage");
+    const encoder = this.#handle.createCommandEncoder();
+    let at = 0;
+    for (const { from, bytes } of ranges) {
+      encoder.copyBufferToBuffer(buffer, from, between, at, bytes);
+      at += bytes;
+    }
+    at = 0;
+    for (const { to, bytes } of ranges) {
+      encoder.copyBufferToBuffer(between, at, buffer, to, bytes);
+      at += bytes;
+    }
+    this.#handle.queue.submit([encoder.finish()]);
+    between.destroy();
   }
 
   /**
