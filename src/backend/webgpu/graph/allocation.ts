@@ -1,12 +1,13 @@
-// Which buffer each slot of a plan lies in. A buffer serves one slot after another: from the step that
-// writes it first (or from the start, if the host does) to the last that reads it.
+// Which buffer each slot of a run lies in. A buffer serves one slot after another: from the step that
+// writes it first (or from the start, if the host does) to the last that reads it. What is written once
+// for all runs has buffers of its own, which are not dealt with here.
 
 import type { Plan, Slot } from "./plan.ts";
 
 /** Buffers of a plan, in words, and the one of each slot. */
 export interface Allocation {
   readonly buffers: readonly number[];
-  /** Buffer of each slot; -1 if no step uses it. */
+  /** Buffer of each slot; -1 if no step uses it or it is written once for all runs. */
   readonly of: readonly number[];
 }
 
@@ -16,12 +17,14 @@ export function allocate(plan: Plan, kept: readonly Slot[], keepAll: boolean): A
   const last: number[] = plan.slots.map(() => -1);
   const end = plan.steps.length;
   plan.steps.forEach(({ reads, writes }, step) => {
-    for (const { index, isHost } of [...reads, ...writes]) {
-      if (first[index] === -1) first[index] = isHost ? 0 : step;
+    for (const { index, writer } of [...reads, ...writes]) {
+      if (writer === "graph") continue;
+      if (first[index] === -1) first[index] = writer === "run" ? 0 : step;
       last[index] = step;
     }
   });
-  for (const { index } of kept) {
+  for (const { index, writer } of kept) {
+    if (writer === "graph") continue;
     if (first[index] === -1) first[index] = 0;
     last[index] = end;
   }

@@ -58,14 +58,11 @@ export function compileGraph(graph: ResolvedGraph, options: CompileOptions): Pla
 function planNode(plan: Plan, index: number, node: Node<number>, fusion: Fusion): void {
   switch (node.op) {
     case "input":
-      plan.alias(index, plan.hostSlot(wordsOf(node.type)));
+      plan.alias(index, plan.inputSlot(wordsOf(node.type)));
       return;
-    case "constant": {
-      const slot = plan.hostSlot(wordsOf(node.type));
-      plan.constants.push({ slot, value: node.value });
-      plan.alias(index, slot);
+    case "constant":
+      plan.alias(index, plan.constant(node.value, wordsOf(node.type)));
       return;
-    }
     case "reshape":
       plan.alias(index, plan.input(node, 0));
       return;

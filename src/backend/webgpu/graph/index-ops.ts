@@ -13,7 +13,7 @@ import { elementGroups, elementKernel } from "./kernel.ts";
 import { planFill } from "./layout-ops.ts";
 import { lastAxis, type Plan, planesOf, type Slot } from "./plan.ts";
 
-/** Parameters: indices, node, limit, indices of one row of failures. */
+/** Parameters: indices, node, limit. */
 const CHECK_INDICES = elementKernel({
   name: "check-indices",
   pieces: [],
@@ -22,22 +22,22 @@ const CHECK_INDICES = elementKernel({
   params: 4,
   body: /* wgsl */ `
 fn element(i: u32) {
-  if (in0[i] >= param(2u)) { failRange(param(1u), i / param(3u)); }
+  if (in0[i] >= param(2u)) { failRange(param(1u), i); }
 }`,
 });
 
-/** Plans the check that indices are below a limit; rows of failures are `each` indices long. */
-function planCheck(plan: Plan, index: number, indices: Slot, limit: number, each = 1): void {
+/** Plans the check that indices are below a limit. */
+function planCheck(plan: Plan, index: number, indices: Slot, limit: number): void {
   plan.add({
     kernel: CHECK_INDICES,
-    params: [indices.words, index, limit, each],
+    params: [indices.words, index, limit],
     reads: [indices],
     writes: [],
     workgroups: elementGroups(indices.words),
   });
 }
 
-/** Parameters: words, words of an entry, entries, first word of the table and of the result. */
+/** Parameters: words, words of an entry, entries, first word of the table and of the result, node. */
 const GATHER = elementKernel({
   name: "gather",
   pieces: [],
@@ -46,7 +46,11 @@ const GATHER = elementKernel({
   params: 8,
   body: /* wgsl */ `
 fn element(i: u32) {
-  let entry = min(in1[i / param(1u)], max(param(2u), 1u) - 1u);
+  let entry = in1[i / param(1u)];
+  if (entry >= param(2u)) {
+    failRange(param(5u), i / param(1u));
+    return;
+  }
   out0[param(4u) + i] = in0[param(3u) + entry * param(1u) + i % param(1u)];
 }`,
 });
@@ -56,22 +60,23 @@ export function planGather(plan: Plan, index: number, node: NodeOf<"gather">): v
   const table = planesOf(plan.inputType(node, 0));
   const indices = plan.input(node, 1);
   const entries = plan.inputType(node, 0).shape[0]!;
-  planCheck(plan, index, indices, entries);
   const target = plan.define(index);
+  // Where no element shows that an index is wrong, a kernel looks for it.
+  if (elementCount(node.type.shape) === 0) planCheck(plan, index, indices, entries);
   planesOf(node.type).forEach((plane, i) => {
     const { shape, offset } = table[i]!;
     const words = elementCount(plane.shape);
     plan.add({
       kernel: GATHER,
-      params: [words, elementCount(shape.slice(1)), entries, offset, plane.offset],
+      params: [words, elementCount(shape.slice(1)), entries, offset, plane.offset, index],
       reads: [plan.input(node, 0), indices],
       writes: [target],
-      workgroups: entries === 0 ? 0 : elementGroups(words),
+      workgroups: elementGroups(words),
     });
   });
 }
 
-/** Parameters: elements, indices of a row, columns. */
+/** Parameters: elements, indices of a row, columns, node. */
 const TAKE_ALONG = elementKernel({
   name: "take-along",
   pieces: [],
@@ -80,7 +85,12 @@ const TAKE_ALONG = elementKernel({
   params: 4,
   body: /* wgsl */ `
 fn element(i: u32) {
-  out0[i] = in0[i / param(1u) * param(2u) + min(in1[i], max(param(2u), 1u) - 1u)];
+  let at = in1[i];
+  if (at >= param(2u)) {
+    failRange(param(3u), i / param(1u));
+    return;
+  }
+  out0[i] = in0[i / param(1u) * param(2u) + at];
 }`,
 });
 
@@ -89,14 +99,12 @@ export function planTakeAlong(plan: Plan, index: number, node: NodeOf<"take-alon
   const columns = lastAxis(plan.inputType(node, 0).shape);
   const each = Math.max(1, lastAxis(node.type.shape));
   const count = elementCount(node.type.shape);
-  const indices = plan.input(node, 1);
-  planCheck(plan, index, indices, columns, each);
   plan.add({
     kernel: TAKE_ALONG,
-    params: [count, each, columns],
-    reads: [plan.input(node, 0), indices],
+    params: [count, each, columns, index],
+    reads: [plan.input(node, 0), plan.input(node, 1)],
     writes: [plan.define(index)],
-    workgroups: columns === 0 ? 0 : elementGroups(count),
+    workgroups: elementGroups(count),
   });
 }
 
@@ -135,7 +143,7 @@ export function planTopK(plan: Plan, index: number, node: NodeOf<"top-k">): void
   });
 }
 
-/** Parameters: updates, columns, elements of the result. Largest magnitudes, per element of the result. */
+/** Parameters: updates, columns, entries, node. Largest magnitudes, per element of the result. */
 const SCATTER_LARGEST = elementKernel({
   name: "scatter-largest",
   pieces: [],
@@ -146,7 +154,8 @@ const SCATTER_LARGEST = elementKernel({
   body: /* wgsl */ `
 fn element(i: u32) {
   let entry = in1[i / param(1u)];
-  if (entry < param(2u)) { atomicMax(&out0[entry * param(1u) + i % param(1u)], in0[i] & 0x7fffffffu); }
+  if (entry >= param(2u)) { failRange(param(3u), i / param(1u)); }
+  else { atomicMax(&out0[entry * param(1u) + i % param(1u)], in0[i] & 0x7fffffffu); }
 }`,
 });
 
@@ -197,9 +206,9 @@ export function planScatterAdd(plan: Plan, index: number, node: NodeOf<"scatter-
   const [entries, columns] = node.type.shape as [number, number];
   const count = entries * columns;
   const scratch = plan.scratch(3 * count);
-  planCheck(plan, index, indices, entries);
+  if (count === 0) planCheck(plan, index, indices, entries);
   planFill(plan, scratch, 0);
-  const params = [updates.words, Math.max(1, columns), entries];
+  const params = [updates.words, Math.max(1, columns), entries, index];
   const workgroups = count === 0 ? 0 : elementGroups(updates.words);
   const reads = [updates, indices];
   plan.add({ kernel: SCATTER_LARGEST, params, reads, writes: [scratch], workgroups });

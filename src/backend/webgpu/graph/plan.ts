@@ -19,9 +19,12 @@ import { mantissaWords, rowWords } from "./mantissas.ts";
 export interface Slot {
   readonly index: number;
   readonly words: number;
-  /** Written by the host and kept: an input or a constant. */
-  readonly isHost: boolean;
+  /** Who writes it: a kernel, the host for a run, or the host once for all runs. */
+  readonly writer: SlotWriter;
 }
+
+/** Who writes a slot. */
+export type SlotWriter = "kernel" | "run" | "graph";
 
 /** One dispatch. */
 export interface Step {
@@ -128,15 +131,23 @@ export class Plan {
   }
 
   scratch(words: number): Slot {
-    return this.#addSlot(words, false);
+    return this.#addSlot(words, "kernel");
   }
 
-  hostSlot(words: number): Slot {
-    return this.#addSlot(words, true);
+  /** A buffer that the host writes for each run. */
+  inputSlot(words: number): Slot {
+    return this.#addSlot(words, "run");
+  }
+
+  /** A buffer for the value of a constant. */
+  constant(value: HostTensor, words: number): Slot {
+    const slot = this.#addSlot(words, "graph");
+    this.constants.push({ slot, value });
+    return slot;
   }
 
   table(words: Uint32Array<ArrayBuffer>): Slot {
-    const slot = this.hostSlot(words.length);
+    const slot = this.#addSlot(words.length, "graph");
     this.tables.push({ slot, words });
     return slot;
   }
@@ -150,8 +161,8 @@ export class Plan {
     if (step.workgroups > 0) this.steps.push(step);
   }
 
-  #addSlot(words: number, isHost: boolean): Slot {
-    const slot = { index: this.slots.length, words, isHost };
+  #addSlot(words: number, writer: SlotWriter): Slot {
+    const slot = { index: this.slots.length, words, writer };
     this.slots.push(slot);
     return slot;
   }

@@ -1,5 +1,5 @@
-// Runs plans on a device: one command buffer and one wait for each run, buffers from the device's pool, the
-// first failure read from the status words. Plans are kept as long as their graphs.
+// Runs plans on a device: one command buffer for each run, buffers from the device's pool, the first failure
+// read from the status words. Plans and the constants of graphs are kept as long as the graphs.
 
 import { assert, present } from "gyrotron/base";
 import type {
@@ -31,6 +31,8 @@ const NONE = 0xffff_ffff;
 export interface GraphSettings {
   /** Threads of a row kernel, a power of two from 1 to 256. */
   readonly rowWorkgroup?: number;
+  /** Workgroups of a dispatch along one axis, at most what the device allows. */
+  readonly workgroupsMax?: number;
 }
 
 /** A plan with all that does not depend on a run's inputs. */
@@ -38,7 +40,10 @@ interface Program {
   readonly plan: Plan;
   readonly pipelines: readonly GpuPipeline[];
   readonly allocation: Allocation;
-  readonly params: Uint32Array<ArrayBuffer>;
+  /** Parameters of all steps. */
+  readonly uniform: GpuBuffer;
+  /** Constants by slot. The host frees them with the program, which lives as long as its graph. */
+  readonly resident: ReadonlyMap<number, GpuBuffer>;
   readonly paramOffsets: readonly number[];
   /** Nodes whose values are read. */
   readonly wanted: readonly number[];
@@ -111,13 +116,30 @@ export class WebGpuGraphs implements GraphBackend {
       if (!byKernel.has(kernel)) byKernel.set(kernel, this.#device.pipeline(shaderOf(kernel)));
     }
     const pipelines = await Promise.all(plan.steps.map(({ kernel }) => byKernel.get(kernel)!));
-    return {
-      plan,
-      wanted,
-      pipelines,
-      allocation: allocate(plan, kept, trace),
-      ...layParams(plan),
-    };
+    const { params, paramOffsets } = layParams(plan);
+    const allocation = allocate(plan, kept, trace);
+    return this.#device.allocating(async () => {
+      const uniform = this.#device.create(params.byteLength, "uniform");
+      this.#device.write(uniform, 0, params);
+      return {
+        plan,
+        wanted,
+        pipelines,
+        allocation,
+        paramOffsets,
+        uniform,
+        resident: this.#uploadConstants(plan),
+      };
+    });
+  }
+
+  #uploadConstants(plan: Plan): Map<number, GpuBuffer> {
+    const resident = new Map<number, GpuBuffer>();
+    for (const { slot, value } of plan.constants) {
+      resident.set(slot.index, this.#device.upload(wordsOfHost(value)));
+    }
+    for (const { slot, words } of plan.tables) resident.set(slot.index, this.#device.upload(words));
+    return resident;
   }
 
   async #execute(program: Program, inputs: RunInputs): Promise<Uint32Array<ArrayBuffer>> {
@@ -128,53 +150,45 @@ export class WebGpuGraphs implements GraphBackend {
       taken.push(buffer);
       return buffer;
     };
-    const uniform = device.take(program.params.byteLength, "uniform");
     try {
       const recorder = await device.allocating(async () => {
         const buffers = program.allocation.buffers.map((words) => take(4 * words));
         const status = take(8 * program.plan.graph.nodes.length);
-        this.#write(program, inputs, buffers, status, uniform);
-        return this.#record(program, buffers, status, uniform);
+        this.#write(program, inputs, buffers, status);
+        return this.#record(program, buffers, status);
       });
       return await device.submit(recorder);
     } finally {
       for (const buffer of taken) device.give(buffer, "storage");
-      device.give(uniform, "uniform");
     }
   }
 
   #write(
-    { plan, allocation, params }: Program,
+    { plan, allocation }: Program,
     inputs: RunInputs,
     buffers: readonly GpuBuffer[],
     status: GpuBuffer,
-    uniform: GpuBuffer,
   ): void {
-    const put = (slot: number, words: Uint32Array): void => {
-      const buffer = allocation.of[slot]!;
-      if (buffer >= 0) this.#device.write(buffers[buffer]!, 0, words);
-    };
     plan.graph.nodes.forEach((node, i) => {
       if (node.op !== "input") return;
       const value = present(inputs[node.name], `the input ${node.name} is missing`);
-      put(plan.value(i).index, wordsOfHost(value));
+      const buffer = allocation.of[plan.value(i).index]!;
+      if (buffer >= 0) this.#device.write(buffers[buffer]!, 0, wordsOfHost(value));
     });
-    for (const { slot, value } of plan.constants) put(slot.index, wordsOfHost(value));
-    for (const { slot, words } of plan.tables) put(slot.index, words);
     this.#device.write(status, 0, new Uint32Array(2 * plan.graph.nodes.length).fill(NONE));
-    this.#device.write(uniform, 0, params);
   }
 
   #record(
     program: Program,
     buffers: readonly GpuBuffer[],
     status: GpuBuffer,
-    uniform: GpuBuffer,
   ): ReturnType<WebGpuDevice["record"]> {
-    const { plan, allocation, pipelines, paramOffsets, wanted } = program;
+    const { plan, allocation, pipelines, paramOffsets, uniform, resident, wanted } = program;
     const device = this.#device;
+    const workgroupsMax =
+      this.#settings.workgroupsMax ?? device.limits.maxComputeWorkgroupsPerDimension;
     const bufferOf = (slot: number): GpuBuffer => {
-      const buffer = buffers[allocation.of[slot]!];
+      const buffer = resident.get(slot) ?? buffers[allocation.of[slot]!];
       assert(buffer !== undefined, "a slot without a buffer");
       return buffer;
     };
@@ -187,7 +201,7 @@ export class WebGpuGraphs implements GraphBackend {
         ...reads.map(({ index }) => bufferOf(index)),
         ...writes.map(({ index }) => bufferOf(index)),
       ];
-      const { x, y } = gridOf(workgroups, device.limits.maxComputeWorkgroupsPerDimension);
+      const { x, y } = gridOf(workgroups, workgroupsMax);
       recorder.dispatch(device.bind(pipelines[i]!, slices), x, y);
     });
     recorder.read({ buffer: status, offset: 0, bytes: 8 * plan.graph.nodes.length });
@@ -222,7 +236,7 @@ function uniformBytes(kernel: Kernel): number {
 }
 
 /** The parameters of all steps in one buffer. */
-function layParams(plan: Plan): Pick<Program, "params" | "paramOffsets"> {
+function layParams(plan: Plan): { params: Uint32Array<ArrayBuffer>; paramOffsets: number[] } {
   const paramOffsets: number[] = [];
   let end = 0;
   for (const { kernel } of plan.steps) {
