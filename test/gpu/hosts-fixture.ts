@@ -11,6 +11,7 @@ export const GPU_PACKAGES: string = join(import.meta.dirname, "build", "unpacked
 /** Folders of shared libraries among them. */
 export const GPU_LIBRARIES: readonly string[] = [
   join(GPU_PACKAGES, "usr/lib/x86_64-linux-gnu"),
+  join(GPU_PACKAGES, "usr/lib/x86_64-linux-gnu/pulseaudio"),
   join(GPU_PACKAGES, "usr/lib/chromium"),
 ];
 export const CHROMIUM: string = join(GPU_PACKAGES, "usr/lib/chromium/chromium");
