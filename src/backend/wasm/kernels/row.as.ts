@@ -1,6 +1,7 @@
 // Kernels that work on one row: quantize, norm, gain, residual, SiLU gate (sections 2, 4, 6, 9). Floats:
 // powers of two, integers below 2^53 in binary64, and single IEEE binary32 operations, each named below.
 
+import { sigmoid } from "./graph-function.as";
 import { exp2Fraction, exponentOf, isBad, power, roundOnce } from "./scalar.as";
 
 const SIGNLESS: i32 = 0x7fffffff;
@@ -189,8 +190,17 @@ export function gateRange(
   to: i32,
   y: usize,
 ): bool {
-  let good = true;
-  for (let i = from; i < to; i++) {
+  const zero = i32x4.splat(0);
+  let largest = zero;
+  let i = from;
+  for (; i + 4 <= to; i += 4) {
+    const at = <usize>i << 2;
+    const value = f32x4.mul(sigmoid(table, v128.load(gate + at), true), v128.load(up + at));
+    v128.store(y + at, f32x4.add(value, zero));
+    largest = i32x4.max_u(largest, i32x4.shl(value, 1));
+  }
+  let good = !v128.any_true(i32x4.eq(i32x4.shr_u(largest, 24), i32x4.splat(255)));
+  for (; i < to; i++) {
     const at = <usize>i << 2;
     const value = silu(table, load<f32>(gate + at)) * load<f32>(up + at) + <f32>0.0;
     store<f32>(y + at, value);
