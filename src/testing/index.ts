@@ -3,6 +3,7 @@ export type { PrincipalLike } from "./principal-like.ts";
 export type { IdlFactory } from "./test-actor.ts";
 export { TestError, type TestErrorInfo } from "./test-error.ts";
 export { type ModelOptions, TestJobs, type WaitingJob } from "./test-jobs.ts";
+export { type OutcallAnswer, TestOutcalls, type WaitingOutcall } from "./test-outcalls.ts";
 export {
   type CallOptions,
   type CallState,

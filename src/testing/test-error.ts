@@ -15,6 +15,7 @@ export type TestErrorInfo =
   | { code: "testing/no-answer"; method: string }
   | { code: "testing/time"; what: string }
   | { code: "testing/unknown-job"; job: bigint }
+  | { code: "testing/unknown-outcall"; number: bigint }
   | { code: "testing/not-a-service"; what: string };
 
 /** A failure of a call to a canister under test, or of the test itself. */

@@ -46,6 +46,7 @@ import { type PrincipalLike, principalBytes, principalOf } from "./principal-lik
 import { createTestActor, type IdlFactory } from "./test-actor.ts";
 import { TestError } from "./test-error.ts";
 import { TestJobs } from "./test-jobs.ts";
+import { TestOutcalls } from "./test-outcalls.ts";
 
 /** What a test may choose of its network. */
 export interface TestNetworkOptions {
@@ -112,6 +113,8 @@ export function createTestNetwork(options: TestNetworkOptions = {}): TestNetwork
 export class TestNetwork {
   /** Jobs that canisters have given to language models; the test answers them. */
   readonly jobs: TestJobs;
+  /** Requests of canisters to the world; the test answers them. */
+  readonly outcalls: TestOutcalls;
   readonly #replica: Replica = createReplica();
   readonly #view = new MemoryView();
   readonly #console: ConsoleLine[] = [];
@@ -133,9 +136,16 @@ export class TestNetwork {
       thresholdKeys: [],
     };
     this.#view.apply(this.#replica.genesis(config, this.#timeNs));
-    this.jobs = new TestJobs(this.#view, NODE_SEED, (transaction) =>
-      this.#enqueue(transaction, ANONYMOUS_PRINCIPAL),
-    );
+    const submit = (transaction: Uint8Array): void =>
+      this.#enqueue(transaction, ANONYMOUS_PRINCIPAL);
+    this.jobs = new TestJobs(this.#view, NODE_SEED, submit);
+    this.outcalls = new TestOutcalls({
+      view: this.#view,
+      nodeSeed: NODE_SEED,
+      submit,
+      transform: (canister, method, argument) =>
+        this.#runQuery(MANAGEMENT_CANISTER, canister, method, argument, { isTransform: true }),
+    });
   }
 
   /** The time of the next block, ns since 1970. */
@@ -283,11 +293,7 @@ export class TestNetwork {
     options: CallOptions = {},
   ): Uint8Array {
     const sender = principalBytes(options.sender ?? ANONYMOUS_PRINCIPAL);
-    const requestId = hashOfMap({ query: method, nonce: u64BigEndian(this.#nonce++) });
-    const content = this.#content(requestId, sender, principalBytes(canister), method, argument);
-    const result = this.#replica.query(this.#view, this.#timeNs, content);
-    this.#console.push(...result.console);
-    return replyOf(method, callState(result));
+    return this.#runQuery(sender, principalBytes(canister), method, argument);
   }
 
   /** Adds cycles from nowhere, without a message that somebody would have to pay for. */
@@ -306,6 +312,20 @@ export class TestNetwork {
   /** Principals that control a canister. */
   controllersOf(canister: PrincipalLike): IdlPrincipal[] {
     return this.#record(canister).settings.controllers.map(toIdlPrincipal);
+  }
+
+  #runQuery(
+    sender: Uint8Array,
+    canister: Uint8Array,
+    method: string,
+    argument: Uint8Array,
+    kind: Pick<IngressContent, "isTransform"> = {},
+  ): Uint8Array {
+    const requestId = hashOfMap({ query: method, nonce: u64BigEndian(this.#nonce++) });
+    const content = this.#content(requestId, sender, canister, method, argument);
+    const result = this.#replica.query(this.#view, this.#timeNs, { ...content, ...kind });
+    this.#console.push(...result.console);
+    return replyOf(method, callState(result));
   }
 
   #record(canister: PrincipalLike): CanisterRecord {

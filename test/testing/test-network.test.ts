@@ -3,11 +3,12 @@
 
 import { deepEqual, equal, ok, throws } from "node:assert/strict";
 import { test } from "node:test";
-import { concatBytes, encodeUleb128 } from "gyrotron/base";
+import { concatBytes, encodeUleb128, utf8Text } from "gyrotron/base";
 import { decodeCandid, encodeCandid, IDL } from "gyrotron/candid";
 import { CYCLES_LEDGER_ID } from "gyrotron/replica";
 import { createTestNetwork, TestError, type TestErrorInfo } from "gyrotron/testing";
 import { asker, REQUEST } from "../replica/job-network.ts";
+import { forwardArgument, PROXY } from "../replica/proxy.ts";
 import { wat } from "../replica/harness.ts";
 
 /** Prints and returns its caller; refuses calls by the anonymous user. */
@@ -28,6 +29,12 @@ const NAMER = wat(`(module
     (if (i32.gt_u (call $size) (i32.const 1)) (then (call $accept))))
   (func (export "canister_update who") (call $print (i32.const 100) (i32.const 5)) (call $answer))
   (func (export "canister_query who_asks") (call $answer)))`);
+const OUTCALL = IDL.Record({
+  url: IDL.Text,
+  max_response_bytes: IDL.Opt(IDL.Nat64),
+  method: IDL.Variant({ get: IDL.Null }),
+  headers: IDL.Vec(IDL.Record({ name: IDL.Text, value: IDL.Text })),
+});
 const SOMEBODY = "rrkah-fqaaa-aaaaa-aaaaq-cai";
 
 test("callers are who the test says, and inspect_message sees them", () => {
@@ -106,6 +113,29 @@ test("jobs are answered, fail, or are not there", () => {
   ok(state.message.includes("too long a greeting"), state.message);
   deepEqual(network.jobs.waiting(), []);
   deepEqual(infoOf(() => network.jobs.answer(7n, "")).code, "testing/unknown-job");
+});
+
+test("outcalls are answered once, within their limits", () => {
+  const network = createTestNetwork();
+  const id = network.deploy(PROXY);
+  const request = {
+    url: "https://example.org/",
+    max_response_bytes: [100n],
+    method: { get: null },
+  };
+  const argument = encodeCandid([OUTCALL], [{ ...request, headers: [] }]);
+  const sent = network.submit(id, "forward", forwardArgument("http_request", argument, 10n ** 9n));
+  network.settle();
+  const [waiting] = network.outcalls.waiting();
+  ok(waiting !== undefined && waiting.method === "get" && waiting.responseBytesMax === 100);
+  network.outcalls.answer(waiting.number, { body: new Uint8Array(101) });
+  network.settle();
+  const state = network.stateOf(sent);
+  ok(state.kind === "replied");
+  ok(utf8Text(state.reply)?.includes("exceeds size limit of 100 bytes"), "the size is limited");
+  deepEqual(network.outcalls.waiting(), []);
+  const info = infoOf(() => network.outcalls.answer(waiting.number, {}));
+  equal(info.code, "testing/unknown-outcall");
 });
 
 test("a network where everything is free, with tokens", () => {

@@ -30,7 +30,7 @@ export const FIRST_IDS: Readonly<Record<SubnetKind, string>> = {
 const CREATED =
   "ingress Completed: Reply: 0x4449444c016c01b3c4b1f204680100010a00000000000000000101";
 const DONE = "ingress Completed: Reply: 0x4449444c0000";
-const CYCLES = 1_100_000_000_000_000n;
+const CYCLES = 1_000_000_000_000_000n;
 /** Seconds that pass while a call is waited for. */
 const WAIT_SECONDS_MAX = 1_000;
 const CANISTER_ID_BYTES = 10;
