@@ -1,18 +1,52 @@
-// Goal: cycles are neither made nor lost, whatever happens to canisters, calls and jobs.
-// Method: random histories; after each step, what canisters hold and have consumed, what jobs have
-// reserved and what left with deleted canisters add up to what was put in.
+// Goal: cycles are neither made nor lost, whatever happens to canisters, calls, jobs and outcalls.
+// Method: random histories; after each step, what canisters hold and have consumed, what jobs and
+// tasks hold and what left with deleted canisters add up to what was put in.
 
-import { equal } from "node:assert/strict";
+import { equal, ok } from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { IDL, toIdlPrincipal } from "gyrotron/candid";
+import { concatBytes, decodeWith } from "gyrotron/base";
+import { encodeCandid, IDL, toIdlPrincipal } from "gyrotron/candid";
+import { ed25519PublicKeyDer, signEd25519 } from "gyrotron/crypto";
 import type { JobResult } from "gyrotron/job";
-import { canisterKey } from "gyrotron/replica";
+import {
+  canisterKey,
+  encodeTaskAttestation,
+  encodeTaskResult,
+  KEY_PREFIX,
+  type OutsideTask,
+  outsideTaskCodec,
+  taskResultHash,
+} from "gyrotron/replica";
 import { ONLY_ID } from "./harness.ts";
 import { asker, JobNetwork } from "./job-network.ts";
+import { forwardArgument, PROXY } from "./proxy.ts";
 
 const CYCLES = 20_000_000_000_000n;
-const MODULES = [asker(0n), asker(60_000_000n), asker(5_000_000_000n)];
+const MODULES = [asker(0n), asker(60_000_000n), asker(5_000_000_000n), PROXY];
+const blob = IDL.Vec(IDL.Nat8);
+const TAKE = IDL.Record({ canister_id: IDL.Principal, replace_snapshot: IDL.Opt(blob) });
+const LOAD = IDL.Record({ canister_id: IDL.Principal, snapshot_id: blob });
+const OUTCALL = encodeCandid(
+  [
+    IDL.Record({
+      url: IDL.Text,
+      max_response_bytes: IDL.Opt(IDL.Nat64),
+      method: IDL.Variant({ get: IDL.Null }),
+      headers: IDL.Vec(IDL.Record({ name: IDL.Text, value: IDL.Text })),
+      body: IDL.Opt(blob),
+    }),
+  ],
+  [
+    {
+      url: "https://a.org",
+      max_response_bytes: [100n],
+      method: { get: null },
+      headers: [],
+      body: [],
+    },
+  ],
+);
 const TOP_UP = IDL.Record({ canister_id: IDL.Principal, amount: IDL.Nat });
 
 type Step =
@@ -25,7 +59,10 @@ type Step =
       canister: number;
       method: "stop_canister" | "start_canister" | "uninstall_code" | "delete_canister";
     }
-  | { kind: "install"; canister: number; module: number };
+  | { kind: "install"; canister: number; module: number }
+  | { kind: "snapshot"; canister: number; action: "take" | "replace" | "load" }
+  | { kind: "outcall"; canister: number; cycles: bigint }
+  | { kind: "settleOutcall"; outcome: "answer" | "late" };
 
 const index = fc.nat({ max: 4 });
 const module = fc.nat({ max: MODULES.length - 1 });
@@ -78,7 +115,33 @@ const step: fc.Arbitrary<Step> = fc.oneof(
     weight: 1,
     arbitrary: fc.record({ kind: fc.constant("install" as const), canister: index, module }),
   },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      kind: fc.constant("snapshot" as const),
+      canister: index,
+      action: fc.constantFrom("take" as const, "replace" as const, "load" as const),
+    }),
+  },
+  {
+    weight: 3,
+    arbitrary: fc.record({
+      kind: fc.constant("outcall" as const),
+      canister: index,
+      cycles: fc.bigInt(0n, 300_000_000n),
+    }),
+  },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      kind: fc.constant("settleOutcall" as const),
+      outcome: fc.constantFrom("answer" as const, "late" as const),
+    }),
+  },
 );
+
+/** How often histories came to what they are about. */
+const covered = { outcalls: 0, snapshots: 0 };
 
 /** A history with its books. */
 class Ledger {
@@ -99,11 +162,14 @@ class Ledger {
       return;
     }
     if (action.kind === "finish") return this.#finish(action);
-    const id = this.ids[action.canister];
+    if (action.kind === "settleOutcall") return this.#settleOutcall(action.outcome);
+    const id = this.ids[action.canister % this.ids.length];
     if (id === undefined) return;
     if (action.kind === "ask") network.ask(id, action.content, action.model);
     else if (action.kind === "install")
       network.installOn(id, MODULES[action.module]!, { reinstall: null });
+    else if (action.kind === "snapshot") this.#snapshot(id, action.action);
+    else if (action.kind === "outcall") this.#outcall(this.ids[1] ?? id, action.cycles);
     else if (action.kind === "topUp") this.#topUp(id, action.amount);
     else this.#manage(id, action.method);
   }
@@ -115,7 +181,7 @@ class Ledger {
       .reduce((sum, job) => sum + job.reservedAttached + job.reservedBalance + job.refund, 0n);
     return {
       expected: this.deposited,
-      found: this.network.cyclesTotal() + reserved + this.deleted,
+      found: this.network.cyclesTotal() + reserved + this.#waiting() + this.deleted,
     };
   }
 
@@ -140,6 +206,57 @@ class Ledger {
     this.network.settle(...this.network.delivers(job.number, result));
   }
 
+  /** What returns with the answers of outside tasks. */
+  #waiting(): bigint {
+    return this.#tasks().reduce((sum, task) => sum + task.refund, 0n);
+  }
+
+  #tasks(): OutsideTask[] {
+    return [...this.network.view.range(KEY_PREFIX.outsideTask)].map(([, bytes]) =>
+      decodeWith(outsideTaskCodec, bytes),
+    );
+  }
+
+  #outcall(id: Uint8Array, cycles: bigint): void {
+    const argument = forwardArgument("http_request", OUTCALL, cycles);
+    this.network.settle(this.network.envelope(id, "forward", argument));
+  }
+
+  #settleOutcall(outcome: "answer" | "late"): void {
+    const [task] = this.#tasks();
+    if (task === undefined) return;
+    covered.outcalls++;
+    if (outcome === "late") {
+      this.network.timeNs = task.deadlineNs;
+      return this.network.settle();
+    }
+    const result = Uint8Array.of(1, 0, 0, 0, 0, 0);
+    const [seed] = this.network.seeds;
+    const attestation = encodeTaskAttestation(
+      task.number,
+      taskResultHash(result),
+      ed25519PublicKeyDer(seed!),
+      (message) => signEd25519(seed!, message),
+    );
+    this.network.settle(attestation, encodeTaskResult(task.number, result));
+  }
+
+  #snapshot(id: Uint8Array, action: "take" | "replace" | "load"): void {
+    const canister_id = toIdlPrincipal(id);
+    // The first snapshot of a canister, if it has any.
+    const snapshot_id = concatBytes(id, new Uint8Array(8));
+    if (action === "load") {
+      this.network.manage("load_canister_snapshot", LOAD, { canister_id, snapshot_id });
+      return;
+    }
+    const replace_snapshot = action === "replace" ? [snapshot_id] : [];
+    const taken = this.network.manage("take_canister_snapshot", TAKE, {
+      canister_id,
+      replace_snapshot,
+    });
+    if (taken.kind === "replied") covered.snapshots++;
+  }
+
   #topUp(id: Uint8Array, amount: bigint): void {
     const argument = { canister_id: toIdlPrincipal(id), amount };
     const status = this.network.manage("provisional_top_up_canister", TOP_UP, argument);
@@ -160,7 +277,8 @@ test("random histories conserve cycles", () => {
   fc.assert(
     fc.property(fc.array(step, { minLength: 5, maxLength: 40 }), (history) => {
       const ledger = new Ledger();
-      for (const action of [{ kind: "create", module: 0 } as const, ...history]) {
+      const first = [0, 3].map((module) => ({ kind: "create", module }) as const);
+      for (const action of [...first, ...history]) {
         ledger.take(action);
         const { expected, found } = ledger.balance();
         equal(found, expected, `after ${action.kind}`);
@@ -168,4 +286,5 @@ test("random histories conserve cycles", () => {
     }),
     { numRuns: Number(process.env["GYROTRON_PROPERTY_RUNS"] ?? 40), seed: 20_261_122 },
   );
+  ok(covered.outcalls > 5 && covered.snapshots > 5, JSON.stringify(covered));
 });
