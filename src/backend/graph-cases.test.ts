@@ -4,43 +4,24 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import {
-  type Dim,
   findHostFault,
   GraphBuilder,
-  type Node,
-  type Op,
   OP_KINDS,
   type ResolvedGraph,
   resolveGraph,
-  type Value,
 } from "gyrotron/tensor";
+import { rebuildGraph } from "./graph-arbitrary.fixture.ts";
 import { graphCases, runGraphCase } from "./graph-cases.ts";
 import { createReferenceBackend } from "./index.ts";
 
 const cases = graphCases(true);
 
 /** The graph as the builder makes it, which infers every type and proves every accumulator. */
-function rebuild({ nodes, outputs }: ResolvedGraph): ResolvedGraph {
+function rebuild(graph: ResolvedGraph): ResolvedGraph {
   const g = new GraphBuilder();
-  const values: Value[] = [];
-  for (const node of nodes) {
-    const inputs = node.inputs.map((input) => values[input]!);
-    values.push(g.node(openOp(node), inputs, node.type));
-  }
-  for (const { name, node } of outputs) g.output(name, values[node]!);
+  const values = rebuildGraph(g, graph);
+  for (const { name, node } of graph.outputs) g.output(name, values[node]!);
   return resolveGraph(g.build(), {});
-}
-
-/** The op with sizes as a graph has them. */
-function openOp({ inputs: _inputs, type: _type, ...op }: Node<number>): Op<Dim> {
-  if (op.op === "slice") return { ...op, starts: op.starts.map(constantDim) };
-  if (op.op === "pad") return { ...op, low: op.low.map(constantDim) };
-  return op;
-}
-
-function constantDim(size: number): Dim {
-  const g = new GraphBuilder();
-  return g.input("x", { element: "f32", shape: [size] }).shape[0]!;
 }
 
 for (const { id, graph, inputs } of cases) {
