@@ -27,12 +27,12 @@ const ROWS = [1, 8, 128, 512];
 const LARGE_SHAPE = [4096, 4096] as const;
 /** Weights that no cache of a usual machine holds. */
 const STREAMED = { inputs: 8192, outputs: 16384 };
-const SLICE_MS = 4;
+const SLICE_MS = 1.5;
 
 type Line = Readonly<Record<string, string | number>>;
 
 const sections = { loop, stream, threads, rows: memoryBound, peers };
-const pairs = Number(process.argv[2]?.match(/^\d+$/)?.[0] ?? 31);
+const pairs = Number(process.argv[2]?.match(/^\d+$/)?.[0] ?? 101);
 const only = process.argv.includes("--only")
   ? process.argv[process.argv.indexOf("--only") + 1]!.split(",")
   : Object.keys(sections);
@@ -70,6 +70,7 @@ async function loop(): Promise<void> {
           gmacs: round((macs * count) / found.oursMs / 1e6),
           loopGmacs: round((LOOP_MACS * repetitions) / found.theirsMs / 1e6),
           ratio: round(found.speed / same),
+          quietRatio: round(found.quietSpeed / same),
           digest: digestOf(product.runWhole()),
         });
         await product.close();
@@ -91,6 +92,7 @@ async function stream(): Promise<void> {
     gigabytes: round(bytes / found.oursMs / 1e6),
     sweepGigabytes: round(bytes / found.theirsMs / 1e6),
     ratio: round(found.speed),
+    quietRatio: round(found.quietSpeed),
     digest: digestOf(product.runWhole()),
   });
   await product.close();
@@ -116,7 +118,9 @@ async function threads(): Promise<void> {
       section: "threads",
       ...{ precision: "w8a14", rows, inputs: 768, outputs: 3072 },
       probe: round(2 * bare.speed),
+      quietProbe: round(2 * bare.quietSpeed),
       ratio: round(found.speed),
+      quietRatio: round(found.quietSpeed),
       digest: digestOf(two.runWhole()),
     });
     await one.close();
@@ -142,6 +146,7 @@ async function memoryBound(): Promise<void> {
       milliseconds: round(found.oursMs),
       copyMilliseconds: round(found.theirsMs),
       timesCopy: round(1 / found.speed),
+      quietTimesCopy: round(1 / found.quietSpeed),
       digest: digest(),
     });
     await close();
@@ -178,6 +183,7 @@ async function peers(): Promise<void> {
           microseconds: round((found.oursMs * 1000) / count),
           theirMicroseconds: round((found.theirsMs * 1000) / count),
           ratio: round(found.speed),
+          quietRatio: round(found.quietSpeed),
         });
         await peer.close();
       }
