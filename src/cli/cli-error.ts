@@ -17,6 +17,8 @@ export type CliErrorInfo =
   | { code: "cli/unknown-model"; name: string; known: readonly string[] }
   /** A run that ended without a text. */
   | { code: "cli/job-failed"; reason: string; detail: string }
+  /** No WebGPU device, and what to do about it. */
+  | { code: "cli/no-webgpu"; problem: string }
   /** The example that a command talks to is not there. */
   | { code: "cli/not-deployed"; name: string; url: string; file: string };
 
@@ -69,6 +71,8 @@ export function explainCliError(info: CliErrorInfo): string {
       return info.reason === "promptTooLong"
         ? `the prompt is too long: ${info.detail}`
         : `the model did not finish (${info.reason}): ${info.detail}`;
+    case "cli/no-webgpu":
+      return `no WebGPU: ${info.problem}`;
     case "cli/not-deployed":
       return `no canister ${info.name} is on the node at ${info.url}: deploy it with \`gyrotron deploy ${info.file}\`, or name another one with --canister`;
   }

@@ -5,6 +5,7 @@ import {
   type CaseSet,
   createReferenceBackend,
   createWasmBackend,
+  createWebGpuBackend,
   PUBLISHED_CONFORMANCE,
   runConformance,
 } from "gyrotron/backend";
@@ -15,17 +16,19 @@ import type { Command } from "../command.ts";
 import { type Flags, readFlags, readInteger } from "../flags.ts";
 import { THREADS_MAX } from "../local-model.ts";
 import { paint, print } from "../output.ts";
+import { openWebGpuHost } from "../webgpu-host.ts";
 
-const BACKENDS = ["wasm", "oracle"] as const;
+const BACKENDS = ["wasm", "webgpu", "oracle"] as const;
 const CASE_SETS: readonly CaseSet[] = ["quick", "full"];
 /** Mismatches that are listed for people; JSON has them all. */
 const SHOWN_MAX = 20;
 
 export const conform: Command = {
-  usage: "conform [--backend wasm|oracle] [--cases quick|full] [--threads N] [--json]",
+  usage: "conform [--backend wasm|webgpu|oracle] [--cases quick|full] [--threads N] [--json]",
   summary: "Checks that this machine computes the specified bits.",
   details: [
-    "--backend B   wasm (default): the CPU's; oracle: the slow one that the others are measured by",
+    "--backend B   wasm (default): the CPU's; webgpu: a GPU's, by the npm package `webgpu`;",
+    "              oracle: the slow one that the others are measured by",
     "--cases SET   quick (default) or full",
     "--threads N   of the wasm backend (1)",
     "--json        one JSON object",
@@ -41,8 +44,7 @@ export const conform: Command = {
     const name = readChoice(flags, "backend", BACKENDS, usage);
     const set = readChoice(flags, "cases", CASE_SETS, usage);
     const threads = readInteger(flags, "threads", { min: 1, max: THREADS_MAX, standard: 1, usage });
-    const backend =
-      name === "oracle" ? createReferenceBackend() : await createWasmBackend({ threads });
+    const backend = await openBackend(name, threads);
     try {
       return await report(backend, set, flags.isSet("json"));
     } finally {
@@ -50,6 +52,17 @@ export const conform: Command = {
     }
   },
 };
+
+async function openBackend(name: (typeof BACKENDS)[number], threads: number): Promise<Backend> {
+  switch (name) {
+    case "wasm":
+      return createWasmBackend({ threads });
+    case "webgpu":
+      return createWebGpuBackend(await openWebGpuHost());
+    case "oracle":
+      return createReferenceBackend();
+  }
+}
 
 async function report(backend: Backend, set: CaseSet, asJson: boolean): Promise<number> {
   const { device, cases, mismatches, digest } = await runConformance(backend, set);
