@@ -3,7 +3,14 @@
 
 import { assert } from "gyrotron/base";
 import type { Genesis } from "gyrotron/consensus";
-import type { Block, ConsoleLine, IngressContent, QueryResult, Replica } from "gyrotron/replica";
+import type {
+  Block,
+  ConsoleLine,
+  IngressContent,
+  QueryResult,
+  QueryUsage,
+  Replica,
+} from "gyrotron/replica";
 import type { Store } from "gyrotron/store";
 import type { ArchivedReceipt, ReceiptSelector } from "./jobs/receipt-archive.ts";
 import { QueryMachine } from "./query-machine.ts";
@@ -37,7 +44,13 @@ export type Inquiry = {
 /** What an inquiry found. */
 export type Findings =
   /** `result` is undefined where a pre-check accepts. Time of the state, ns. */
-  | { kind: "found"; result: QueryResult | undefined; timeNs: bigint; console: ConsoleLine[] }
+  | {
+      kind: "found";
+      result: QueryResult | undefined;
+      timeNs: bigint;
+      console: ConsoleLine[];
+      usage: QueryUsage[];
+    }
   | { kind: "receipts"; receipts: ArchivedReceipt[] }
   /** The state is ahead of the certificate: ask again with one of this height or later. */
   | { kind: "moved"; height: bigint };

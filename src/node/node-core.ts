@@ -8,16 +8,18 @@ import {
   createSoloEngine,
   type Submission,
 } from "gyrotron/consensus";
-import { MANAGEMENT_CANISTER, signEd25519, signEd25519InBackground } from "gyrotron/crypto";
+import { MANAGEMENT_CANISTER, sha256, signEd25519, signEd25519InBackground } from "gyrotron/crypto";
 import {
   type AuthenticatedSender,
   type Block,
   callReplyPaths,
   type ConsoleLine,
+  encodeQueryReport,
   type IngressContent,
   LLM_CANISTER_ID,
   type NetworkConfig,
   type QueryResult,
+  type QueryUsage,
   querySignaturePayload,
 } from "gyrotron/replica";
 import type { Executor, Findings, Inquiry, QueryRunner } from "./backstage.ts";
@@ -43,6 +45,7 @@ import { NodeError } from "./node-error.ts";
 import { requestOutcall } from "./outcalls/http-client.ts";
 import { performOutcall } from "./outcalls/perform-outcall.ts";
 import { TaskRunner } from "./outcalls/task-runner.ts";
+import { QueryStatistics } from "./query-statistics.ts";
 import { createSigner, type Signer } from "./threshold/signer.ts";
 import { WaitingCalls } from "./waiting-calls.ts";
 
@@ -90,6 +93,7 @@ class Core implements NodeCore {
   readonly #jobs: JobRunner | undefined;
   readonly #tasks: TaskRunner;
   readonly #signer: Signer;
+  readonly #queryStatistics = new QueryStatistics();
   #nextBlock = Promise.withResolvers<void>();
   #end: NodeError | undefined;
 
@@ -171,7 +175,10 @@ class Core implements NodeCore {
         height,
         certificate,
       });
-      if (findings.kind === "found") return this.#signed(content, findings);
+      if (findings.kind === "found") {
+        this.#count(findings.usage);
+        return this.#signed(content, findings);
+      }
       await this.#reach(findings);
     }
   }
@@ -302,6 +309,18 @@ class Core implements NodeCore {
         this.#print([{ canisterId: LLM_CANISTER_ID, timeNs: this.nowNs(), text }]);
       },
     });
+  }
+
+  /** Reports what queries did, once in a while. */
+  #count(usage: readonly QueryUsage[]): void {
+    const { keys } = this.#parts;
+    const report = this.#queryStatistics.add(usage, this.nowNs());
+    if (report === undefined) return;
+    const bytes = encodeQueryReport(report, keys.nodeKeyDer, (message) =>
+      signEd25519(keys.nodeSeed, message),
+    );
+    // Without room for it these statistics are lost: they are no more than that.
+    this.#engine.submit({ id: sha256(bytes).toHex(), bytes });
   }
 
   #createTaskRunner(): TaskRunner {

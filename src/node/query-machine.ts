@@ -61,7 +61,7 @@ export class QueryMachine {
     const { view, archive } = this.#snapshot;
     if (inquiry.kind === "precheck") {
       const result = this.#replica.precheck(view, header.timeNs, inquiry.content);
-      return { kind: "found", result, timeNs: header.timeNs, console: [] };
+      return { kind: "found", result, timeNs: header.timeNs, console: [], usage: [] };
     }
     if (inquiry.kind === "receipts") {
       if (header.height !== height) return { kind: "moved", height: header.height };
@@ -71,8 +71,9 @@ export class QueryMachine {
     // A certificate of another state would not match the data that the canister certified.
     if (certificate !== undefined && header.height !== height)
       return { kind: "moved", height: header.height };
-    const { console, ...result } = this.#replica.query(view, header.timeNs, content, certificate);
-    return { kind: "found", result, timeNs: header.timeNs, console };
+    const answer = this.#replica.query(view, header.timeNs, content, certificate);
+    const { console, usage = [], ...result } = answer;
+    return { kind: "found", result, timeNs: header.timeNs, console, usage };
   }
 
   #refresh(height: bigint): void {

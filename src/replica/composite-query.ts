@@ -5,7 +5,7 @@ import { EMPTY_BYTES, QUERY_INSTRUCTIONS_MAX } from "gyrotron/base";
 import type { ExecutionResult, OutgoingCall } from "gyrotron/canister";
 import { isManagementCanister } from "gyrotron/crypto";
 import { type BlockContext, imageSource, installedModule } from "./block-context.ts";
-import type { ConsoleLine, IngressContent } from "./contract.ts";
+import type { ConsoleLine, IngressContent, QueryUsage } from "./contract.ts";
 import { missingFor } from "./cycles/balance.ts";
 import { systemCallContext } from "./execution/call-contexts.ts";
 import { consoleLines } from "./execution/logs.ts";
@@ -56,8 +56,9 @@ export function evaluateQuery(
   content: IngressContent,
   certificate: Uint8Array | undefined,
   console: ConsoleLine[],
+  usage: QueryUsage[],
 ): Response {
-  const evaluation = new Evaluation(context, console);
+  const evaluation = new Evaluation(context, console, usage);
   const { senderInfo, sender, canisterId, methodName, argument } = content;
   const callerInfo = senderInfo && { data: senderInfo.info, signer: senderInfo.signer };
   try {
@@ -80,13 +81,17 @@ export function unavailability(context: ReadContext, canister: CanisterRecord): 
 class Evaluation {
   readonly #context: ReadContext;
   readonly #console: ConsoleLine[];
+  readonly #usage: QueryUsage[];
   #instructionsLeft = QUERY_INSTRUCTIONS_MAX;
+  /** Instructions that are in the notes of usage. */
+  #instructionsNoted = 0n;
   /** Canisters whose cached images are ahead of the state. */
   readonly #changed = new Set<Uint8Array>();
 
-  constructor(context: ReadContext, console: ConsoleLine[]) {
+  constructor(context: ReadContext, console: ConsoleLine[], usage: QueryUsage[]) {
     this.#context = context;
     this.#console = console;
+    this.#usage = usage;
   }
 
   run(call: QueryCall, depth: number): Response {
@@ -106,10 +111,23 @@ class Evaluation {
     const { exports } = installedModule(this.#context, canister);
     const plain = `canister_query ${call.methodName}`;
     const composite = `canister_composite_query ${call.methodName}`;
-    if (exports.has(plain)) return this.#runPlain(canister, call, plain);
+    if (exports.has(plain)) return this.#counted(call, () => this.#runPlain(canister, call, plain));
     if (exports.has(composite) && call.isTransform === undefined)
-      return this.#runComposite(canister, call, composite, depth);
+      return this.#counted(call, () => this.#runComposite(canister, call, composite, depth));
     return methodNotFound(canister.id, "query", call.methodName);
+  }
+
+  /** Notes what a query took; what the queries that it called took is theirs. */
+  #counted(call: QueryCall, run: () => Response): Response {
+    const [left, inner] = [this.#instructionsLeft, this.#instructionsNoted];
+    const response = run();
+    const total = left - this.#instructionsLeft;
+    const instructions = total - (this.#instructionsNoted - inner);
+    this.#instructionsNoted = inner + total;
+    const responseBytes = response.kind === "reply" ? response.bytes.length : 0;
+    const { canisterId, argument } = call;
+    this.#usage.push({ canisterId, instructions, requestBytes: argument.length, responseBytes });
+    return response;
   }
 
   /** Forgets images that composite queries have changed. */

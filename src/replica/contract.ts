@@ -77,6 +77,14 @@ export type QueryResult =
   | { kind: "replied"; reply: Uint8Array }
   | { kind: "rejected"; rejectCode: number; message: string; errorCode: string };
 
+/** What one canister did for a query: for statistics. */
+export interface QueryUsage {
+  canisterId: Uint8Array;
+  instructions: bigint;
+  requestBytes: number;
+  responseBytes: number;
+}
+
 /** A decoded and validated query or call. */
 export interface IngressContent {
   requestId: Uint8Array;
@@ -109,7 +117,7 @@ export interface Replica {
     timeNs: bigint,
     content: IngressContent,
     certificate?: Uint8Array,
-  ): QueryResult & { console: ConsoleLine[] };
+  ): QueryResult & { console: ConsoleLine[]; usage?: QueryUsage[] };
   /** The pre-check of a call (existence, status, cycles, inspect_message); undefined: accept. */
   precheck(view: StateView, timeNs: bigint, content: IngressContent): QueryResult | undefined;
   /** When the next timer, deadline or expiry is due on an idle network. */

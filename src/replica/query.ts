@@ -5,7 +5,7 @@ import { INSPECT_INSTRUCTIONS_MAX } from "gyrotron/base";
 import { isManagementCanister } from "gyrotron/crypto";
 import type { StateView } from "gyrotron/store";
 import { type ExecutionEngine, imageSource, installedModule } from "./block-context.ts";
-import type { ConsoleLine, IngressContent, QueryResult } from "./contract.ts";
+import type { ConsoleLine, IngressContent, QueryResult, QueryUsage } from "./contract.ts";
 import { evaluateQuery, type ReadContext, unavailability } from "./composite-query.ts";
 import { PriceTable } from "./cycles/prices.ts";
 import { systemCallContext } from "./execution/call-contexts.ts";
@@ -37,13 +37,14 @@ export function runQuery(
   timeNs: bigint,
   content: IngressContent,
   certificate: Uint8Array | undefined,
-): QueryResult & { console: ConsoleLine[] } {
+): QueryResult & { console: ConsoleLine[]; usage: QueryUsage[] } {
   const context = readContext(engine, view, timeNs);
   const console: ConsoleLine[] = [];
+  const usage: QueryUsage[] = [];
   const response = isManagementCanister(content.canisterId)
     ? queryManagement(context, content.sender, content.methodName, content.argument)
-    : evaluateQuery(context, content, certificate, console);
-  return { ...resultOf(response), console };
+    : evaluateQuery(context, content, certificate, console, usage);
+  return { ...resultOf(response), console, usage };
 }
 
 /** Why a call is refused before it enters a block; undefined: accept. */

@@ -19,6 +19,7 @@ import { expireJobs, inductNodeMessage } from "./jobs/settle.ts";
 import { FIRST_USER_CANISTER } from "./management/lifecycle.ts";
 import { settleTasks } from "./messaging/external-tasks.ts";
 import { inductIngress, NODE_MESSAGE_TAG } from "./messaging/induct.ts";
+import { inductQueryReport, QUERY_REPORT_TAG } from "./outside/query-report.ts";
 import { expireOutsideTasks, inductTaskMessage } from "./outside/settle.ts";
 import { TASK_MESSAGE_TAG } from "./outside/task-message.ts";
 import { createModuleCache } from "./module-cache.ts";
@@ -92,6 +93,7 @@ function executeBlock(
   block.transactions.forEach((transaction, index) => {
     if (transaction[0] === NODE_MESSAGE_TAG) inductNodeMessage(context, transaction);
     else if (transaction[0] === TASK_MESSAGE_TAG) inductTaskMessage(context, transaction);
+    else if (transaction[0] === QUERY_REPORT_TAG) inductQueryReport(context, transaction);
     else inductIngress(context, transaction, authenticated[index]);
   });
   queueDueTasks(context);
@@ -106,8 +108,9 @@ function executeBlock(
   };
 }
 
+/** Nodes' own messages begin with a byte that no envelope begins with. */
 function isEnvelope(transaction: Uint8Array): boolean {
-  return transaction[0] !== NODE_MESSAGE_TAG && transaction[0] !== TASK_MESSAGE_TAG;
+  return (transaction[0] ?? 0) > QUERY_REPORT_TAG;
 }
 
 function createBlockContext(engine: ExecutionEngine, view: StateView, block: Block): BlockContext {

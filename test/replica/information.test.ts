@@ -10,8 +10,15 @@ import {
   type IdlPrincipal,
   toIdlPrincipal,
 } from "gyrotron/candid";
-import { MANAGEMENT_CANISTER, sha256 } from "gyrotron/crypto";
-import { createReplica, KEY_PREFIX, type QueryResult, treeChangesOfState } from "gyrotron/replica";
+import { ed25519PublicKeyDer, MANAGEMENT_CANISTER, sha256, signEd25519 } from "gyrotron/crypto";
+import {
+  createReplica,
+  encodeQueryReport,
+  KEY_PREFIX,
+  type QueryResult,
+  statsOf,
+  treeChangesOfState,
+} from "gyrotron/replica";
 import { ANONYMOUS, INSTALL_CODE, ONLY_ID, ReplicaHarness, wat } from "./harness.ts";
 import { forward, PROXY } from "./proxy.ts";
 
@@ -432,3 +439,70 @@ test("the subnet's totals are certified, and follow canisters, cycles and calls"
   equal(metrics().consumedCyclesTotal, 100n * TRILLION, "deleted cycles count as consumed");
   equal([...network.view.range(KEY_PREFIX.sweep)].length, 0);
 });
+
+test("query statistics: what nodes report is added up, each report once", () => {
+  const seed = new Uint8Array(32).fill(1);
+  const network = new ReplicaHarness(createReplica(), [ed25519PublicKeyDer(seed)]);
+  const id = network.install(ECHO_QUERY);
+  const { usage } = network.replica.query(
+    network.view,
+    network.timeNs,
+    network.content(id, "outer", Uint8Array.of(1, 2, 3)),
+  );
+  ok(usage !== undefined);
+  deepEqual(
+    usage.map(({ requestBytes, responseBytes }) => [requestBytes, responseBytes]),
+    [
+      [0, 4],
+      [3, 4],
+    ],
+  );
+  const [inner, outer] = usage;
+  ok(inner!.instructions > 0n && outer!.instructions > inner!.instructions);
+  const report = (number: bigint, key = seed): Uint8Array =>
+    encodeQueryReport(
+      { number, canisters: usage.map((one) => ({ canisterId: id, stats: statsOf(one) })) },
+      ed25519PublicKeyDer(key),
+      (message) => signEd25519(key, message),
+    );
+  const first = report(5n);
+  network.settle(first, first, report(4n), report(9n, new Uint8Array(32).fill(2)));
+  const STATS = IDL.Record({
+    query_stats: IDL.Record({
+      num_calls_total: IDL.Nat,
+      num_instructions_total: IDL.Nat,
+      request_payload_bytes_total: IDL.Nat,
+      response_payload_bytes_total: IDL.Nat,
+    }),
+  });
+  const { query_stats } = valueOf<{ query_stats: Record<string, bigint> }>(
+    network.query(MANAGEMENT_CANISTER, "canister_status", onlyId(id)),
+    STATS,
+  );
+  deepEqual(query_stats, {
+    num_calls_total: 2n,
+    num_instructions_total: inner!.instructions + outer!.instructions,
+    request_payload_bytes_total: 3n,
+    response_payload_bytes_total: 8n,
+  });
+  network.settle(report(6n));
+  equal(network.canister(id).queryStats.calls, 4n);
+});
+
+/** A composite query that asks the plain one of the same canister. */
+const ECHO_QUERY = wat(`(module
+  (import "ic0" "msg_reply" (func $reply))
+  (import "ic0" "msg_reply_data_append" (func $append (param i32 i32)))
+  (import "ic0" "canister_self_copy" (func $self (param i32 i32 i32)))
+  (import "ic0" "call_new" (func $new (param i32 i32 i32 i32 i32 i32 i32 i32)))
+  (import "ic0" "call_perform" (func $perform (result i32)))
+  (memory 1)
+  (table funcref (elem $done))
+  (data (i32.const 0) "inner")
+  (func $done (param i32) (call $append (i32.const 0) (i32.const 4)) (call $reply))
+  (func (export "canister_query inner") (call $append (i32.const 0) (i32.const 4)) (call $reply))
+  (func (export "canister_composite_query outer")
+    (call $self (i32.const 100) (i32.const 0) (i32.const 10))
+    (call $new (i32.const 100) (i32.const 10) (i32.const 0) (i32.const 5)
+      (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0))
+    (drop (call $perform))))`);

@@ -13,6 +13,7 @@ import { charge, deposit } from "../cycles/balance.ts";
 import { cancelStopWaiters, finishStopping } from "../execution/call-contexts.ts";
 import { updateLowMemoryHook } from "../execution/low-memory.ts";
 import { isNativeCanister } from "../native-canisters.ts";
+import { NO_QUERIES } from "../outside/query-report.ts";
 import { ErrorCode, type Reject, reject } from "../reject.ts";
 import type { CanisterRecord } from "../state/records.ts";
 import { DIDL_EMPTY } from "./candid-constants.ts";
@@ -252,6 +253,7 @@ export function addCanister(
     snapshotBytes: 0n,
     historyBytes: 0,
     sweepNs: 0n,
+    queryStats: NO_QUERIES,
   };
   context.state.putCanister(canister);
   context.state.putPublicInfo(id, {

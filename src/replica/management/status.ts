@@ -36,6 +36,7 @@ export function canisterStatus(
     if (isReject(refused)) return refused;
   }
   const usage = memoryUsage(canister);
+  const { queryStats } = canister;
   return replyWith("status", {
     status: { [canister.status]: null },
     ready_for_migration: canister.status === "stopped" && canister.openContexts === 0,
@@ -58,10 +59,10 @@ export function canisterStatus(
     reserved_cycles: canister.reservedCycles,
     idle_cycles_burned_per_day: idleBurnPerDay(canister, context.prices),
     query_stats: {
-      num_calls_total: 0n,
-      num_instructions_total: 0n,
-      request_payload_bytes_total: 0n,
-      response_payload_bytes_total: 0n,
+      num_calls_total: queryStats.calls,
+      num_instructions_total: queryStats.instructions,
+      request_payload_bytes_total: queryStats.requestBytes,
+      response_payload_bytes_total: queryStats.responseBytes,
     },
   });
 }

@@ -19,6 +19,15 @@ export {
   type SigningWork,
 } from "./outside-task.ts";
 export {
+  addStats,
+  encodeQueryReport,
+  NO_QUERIES,
+  type QueryReport,
+  type ReportedCanister,
+  REPORTED_CANISTERS_MAX,
+  statsOf,
+} from "./query-report.ts";
+export {
   encodeTaskAttestation,
   encodeTaskResult,
   TASK_RESULT_BYTES_MAX,

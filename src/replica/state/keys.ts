@@ -47,6 +47,7 @@ export const KEY_PREFIX: Readonly<Record<KeyType, Uint8Array>> = {
   subnetMetrics: type("M"),
   outsideTask: type("T"),
   outsideDeadline: type("D"),
+  lastReport: type("Q"),
 };
 
 /** The types of keys, by what they hold. */
@@ -82,7 +83,8 @@ export type KeyType =
   | "sweep"
   | "subnetMetrics"
   | "outsideTask"
-  | "outsideDeadline";
+  | "outsideDeadline"
+  | "lastReport";
 
 const ofCanister = (prefix: Uint8Array, id: Uint8Array): Uint8Array =>
   concatBytes(prefix, sized(id));
@@ -180,6 +182,10 @@ export const outsideTaskKey = (number: bigint): Uint8Array =>
   concatBytes(KEY_PREFIX.outsideTask, u64BigEndian(number));
 export const outsideDeadlineKey = (timeNs: bigint, number: bigint): Uint8Array =>
   timed(KEY_PREFIX.outsideDeadline, timeNs, u64BigEndian(number));
+
+/** Number of a node's last report on queries. */
+export const lastReportKey = (node: number): Uint8Array =>
+  concatBytes(KEY_PREFIX.lastReport, u32BigEndian(node));
 
 /** A GPU job that is not settled. */
 export const jobKey = (number: bigint): Uint8Array =>

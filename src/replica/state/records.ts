@@ -204,7 +204,20 @@ export interface CanisterRecord {
   historyBytes: number;
   /** When the sweep looks whether the canister has run out of cycles; 0: never. */
   sweepNs: bigint;
+  queryStats: QueryStats;
 }
+
+/** What queries have asked of a canister, as far as nodes have reported it. */
+export interface QueryStats {
+  calls: bigint;
+  instructions: bigint;
+  requestBytes: bigint;
+  responseBytes: bigint;
+}
+
+export const queryStatsCodec: Codec<QueryStats> = record<{
+  [K in keyof QueryStats]: QueryStats[K];
+}>({ calls: u64, instructions: u64, requestBytes: u64, responseBytes: u64 });
 
 /** Cycles a canister has paid, by use case. */
 export interface ConsumedCycles {
@@ -276,6 +289,7 @@ export const canisterCodec: Codec<CanisterRecord> = record<{
   snapshotBytes: u64,
   historyBytes: u32,
   sweepNs: u64,
+  queryStats: queryStatsCodec,
 });
 
 /** One answered-or-not call that a canister is working on. */
