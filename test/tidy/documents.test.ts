@@ -28,7 +28,7 @@ test("links and paths in documents lead somewhere", () => {
   ]);
 });
 
-test("docs/adr lists every record, numbered without a gap", () => {
+test("docs/adr lists every record, and no two have a number", () => {
   const records = documents
     .map((file) => posix.relative("docs/adr", file.path))
     .filter((name) => /^\d{4}-/.test(name));
@@ -37,9 +37,11 @@ test("docs/adr lists every record, numbered without a gap", () => {
     listed.map((match) => match[1]),
     records,
   );
+  const numbers = records.map((name) => Number(name.slice(0, 4)));
+  // Gaps are allowed: authors who work at the same time have ranges of their own.
   deepEqual(
-    records.map((name) => Number(name.slice(0, 4))),
-    records.map((_, index) => index + 1),
+    numbers,
+    [...new Set(numbers)].toSorted((left, right) => left - right),
   );
 });
 
