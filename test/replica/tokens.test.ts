@@ -3,14 +3,20 @@
 
 import { deepEqual, equal, match, ok } from "node:assert/strict";
 import { test } from "node:test";
+import { decodeWith } from "gyrotron/base";
 import { decodeCandid, encodeCandid, IDL, toIdlPrincipal } from "gyrotron/candid";
 import {
   accountIdentifier,
   canisterKey,
+  canisterPublicInfoCodec,
   CYCLES_LEDGER_ID,
   CYCLES_MINTING_CANISTER_ID,
+  decodeHashTree,
+  hashOfTree,
   ICP_LEDGER_ID,
   principalSubaccount,
+  publicInfoKey,
+  SYSTEM_CANISTERS,
 } from "gyrotron/replica";
 import { ANONYMOUS, wat } from "./harness.ts";
 import { account, ANYONE, createUser, payment, TokenNetwork, transferTo } from "./token-network.ts";
@@ -418,6 +424,35 @@ test("the blocks of the cycles ledger are a chain", () => {
   equal((transfer!.get("phash") as { Blob: Uint8Array }).Blob.length, 32);
   deepEqual(transfer!.get("fee"), { Nat: CYCLES_FEE });
 });
+
+test("the newest block and the rate are certified", () => {
+  const network = withAlice();
+  const proof = Uint8Array.of(1, 2, 3);
+  const cases: [Uint8Array, string, (value: never) => Proven][] = [
+    [CYCLES_LEDGER_ID, "icrc3_get_tip_certificate", ([tip]: [Proven]) => tip],
+    [CYCLES_MINTING_CANISTER_ID, "get_icp_xdr_conversion_rate", (rate: Proven) => rate],
+  ];
+  for (const [id, method, provenOf] of cases) {
+    const content = network.content(id, method, encodeCandid([], []));
+    const found = network.replica.query(network.view, network.timeNs, content, proof);
+    ok(found.kind === "replied");
+    const { result } = SYSTEM_CANISTERS.find((canister) => canister.id === id)!.methods[method]!;
+    const { certificate, hash_tree } = provenOf(decodeCandid([result], found.reply)[0] as never);
+    deepEqual(certificate, proof);
+    const info = decodeWith(canisterPublicInfoCodec, network.view.get(publicInfoKey(id))!);
+    deepEqual(info.certifiedData, hashOfTree(decodeHashTree(hash_tree)), method);
+  }
+  const { lastHash, blockCount } = network.totals(1);
+  equal(blockCount, 2n);
+  const tip = network.look(CYCLES_LEDGER_ID, "icrc3_get_tip_certificate");
+  deepEqual(tip, [], "there is no certificate without the node's");
+  equal(lastHash?.length, 32);
+});
+
+interface Proven {
+  certificate: Uint8Array;
+  hash_tree: Uint8Array;
+}
 
 test("queries cannot call updates, and unknown methods are named", () => {
   const network = new TokenNetwork();
