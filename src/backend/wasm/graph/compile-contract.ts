@@ -88,11 +88,11 @@ function emitMatmul(
   const columns = right.shape.at(-2)!;
   const batches = isBatched ? elementCount(right.shape.slice(0, -2)) : 1;
   const bytes = paddedColumns(left) * 2;
-  const inCache = Math.max(2, Math.floor(BLOCK_BYTES / bytes));
-  const rowsABlock = Math.min(roundUp(inCache, 2), roundUp(Math.max(rows, 1), 2));
+  const inCache = Math.max(4, Math.floor(BLOCK_BYTES / bytes));
+  const rowsABlock = Math.min(roundUp(inCache, 4), roundUp(Math.max(rows, 1), 4));
   const units = batches * Math.ceil(rows / rowsABlock) * Math.ceil(columns / 4);
   const spill = Math.floor(productsBeforeSpill(left.bits, right.bits) / 2);
-  emitter.needScratch(96);
+  emitter.needScratch(32);
   const words = [
     ...[a, a + exponentsOffset(left), b, b + exponentsOffset(right)],
     ...[right.scaled ? b + scalesOffset(right) : 0, bytes, rows, columns, rowsABlock],

@@ -4,7 +4,13 @@
 
 import { assert } from "gyrotron/base";
 import { temperatureScale } from "gyrotron/numerics";
-import { elementCount, type Node, type ResolvedGraph, rowCount } from "gyrotron/tensor";
+import {
+  elementCount,
+  type Node,
+  type ResolvedGraph,
+  rowCount,
+  type TensorType,
+} from "gyrotron/tensor";
 import { roundUp } from "../layout.ts";
 import { epsilonWords } from "../single-op.ts";
 import { compileAttention, compileMatmul, contractionWorkspace } from "./compile-contract.ts";
@@ -30,11 +36,17 @@ export function needOf(graph: ResolvedGraph, index: number): NodeNeed {
   const isAlias =
     node.op === "reshape" ||
     (node.op === "convert" && first?.element === "bool" && node.type.element === "i32") ||
-    (node.op === "transpose" && keepsOrder(first!.shape, node.permutation));
+    (node.op === "transpose" && keepsRows(first!, node.permutation));
   return {
     isAlias,
     workspace: Math.max(moveWorkspace(node, types), contractionWorkspace(node, types)),
   };
+}
+
+/** Whether a transposition leaves elements, and of a bfp value the exponents of its rows, where they are. */
+function keepsRows(type: TensorType<number>, permutation: readonly number[]): boolean {
+  if (type.element !== "bfp") return keepsOrder(type.shape, permutation);
+  return keepsOrder(type.shape.slice(0, -1), permutation.slice(0, -1));
 }
 
 /** Emits the records of a node that is no alias. */

@@ -1,11 +1,12 @@
 // Products of integer rows with integer rows (docs/spec/01-numerics.md sections 3 and 18), of any width up to
-// 16 bits. A unit is a block of left rows by four right rows. Partial sums stay in i32 for `spill` steps, the
-// proven bound (one step of two products always fits), and then move to i64.
+// 16 bits. A unit is a block of left rows by four right rows. A lane takes `spill` steps of two products, the
+// proven bound (one step always fits); then its upper 16 bits move to a second i32, which 2^15 spills fit.
 //
 // Floats: the sum times D is below 2^53 and powers of two are exact, so rounding to f32 or to a grid is the
-// only one. `sticky` keeps an i64 of up to 62 bits in 53 whose lowest says "and more".
+// only one. `fromGridRange` keeps an i64 of up to 62 bits in 53, the lowest of which says "and more".
 
-import { at4, failRow, isBadF32 } from "./graph-record.as";
+import { upper } from "./graph-lanes.as";
+import { at4, badLanes, failRow, isBadF32 } from "./graph-record.as";
 import { address, word } from "./layout.as";
 import { power, roundOnce } from "./scalar.as";
 
@@ -13,123 +14,55 @@ const GRID_LIMIT: f64 = 4611686018427387904.0;
 
 // @ts-ignore: decorator
 @inline
-function widen(sum: v128, partial: v128): v128 {
-  return i64x2.add(
-    sum,
-    i64x2.add(i64x2.extend_low_i32x4_s(partial), i64x2.extend_high_i32x4_s(partial)),
-  );
+function addDot(sum: v128, x: v128, w: v128): v128 {
+  return i32x4.add(sum, i32x4.dot_i16x8_s(x, w));
 }
 
 // @ts-ignore: decorator
 @inline
-function keep(out: usize, place: usize, sum: v128): void {
-  store<i64>(out + (place << 3), i64x2.extract_lane(sum, 0) + i64x2.extract_lane(sum, 1));
+function addHigh(high: v128, sum: v128): v128 {
+  return i32x4.add(high, i32x4.shr_s(sum, 16));
 }
 
-/** Two rows by four: eight sums as i64. */
-function tile2(
-  a0: usize,
-  a1: usize,
-  w0: usize,
-  w1: usize,
-  w2: usize,
-  w3: usize,
-  bytes: usize,
-  spill: usize,
-  out: usize,
-): void {
-  let s0 = i64x2.splat(0);
-  let s1 = s0;
-  let s2 = s0;
-  let s3 = s0;
-  let t0 = s0;
-  let t1 = s0;
-  let t2 = s0;
-  let t3 = s0;
-  let i: usize = 0;
-  while (i < bytes) {
-    const end = min(bytes, i + spill);
-    let p0 = i32x4.splat(0);
-    let p1 = p0;
-    let p2 = p0;
-    let p3 = p0;
-    let q0 = p0;
-    let q1 = p0;
-    let q2 = p0;
-    let q3 = p0;
-    for (; i < end; i += 16) {
-      const x = v128.load(a0 + i);
-      const y = v128.load(a1 + i);
-      let w = v128.load(w0 + i);
-      p0 = i32x4.add(p0, i32x4.dot_i16x8_s(x, w));
-      q0 = i32x4.add(q0, i32x4.dot_i16x8_s(y, w));
-      w = v128.load(w1 + i);
-      p1 = i32x4.add(p1, i32x4.dot_i16x8_s(x, w));
-      q1 = i32x4.add(q1, i32x4.dot_i16x8_s(y, w));
-      w = v128.load(w2 + i);
-      p2 = i32x4.add(p2, i32x4.dot_i16x8_s(x, w));
-      q2 = i32x4.add(q2, i32x4.dot_i16x8_s(y, w));
-      w = v128.load(w3 + i);
-      p3 = i32x4.add(p3, i32x4.dot_i16x8_s(x, w));
-      q3 = i32x4.add(q3, i32x4.dot_i16x8_s(y, w));
-    }
-    s0 = widen(s0, p0);
-    s1 = widen(s1, p1);
-    s2 = widen(s2, p2);
-    s3 = widen(s3, p3);
-    t0 = widen(t0, q0);
-    t1 = widen(t1, q1);
-    t2 = widen(t2, q2);
-    t3 = widen(t3, q3);
-  }
-  keep(out, 0, s0);
-  keep(out, 1, s1);
-  keep(out, 2, s2);
-  keep(out, 3, s3);
-  keep(out, 4, t0);
-  keep(out, 5, t1);
-  keep(out, 6, t2);
-  keep(out, 7, t3);
+// @ts-ignore: decorator
+@inline
+function keepLow(sum: v128): v128 {
+  return v128.and(sum, i32x4.splat(65535));
 }
 
-/** One row by four: four sums as i64. */
-function tile1(
-  a0: usize,
-  w0: usize,
-  w1: usize,
-  w2: usize,
-  w3: usize,
-  bytes: usize,
-  spill: usize,
-  out: usize,
-): void {
-  let s0 = i64x2.splat(0);
-  let s1 = s0;
-  let s2 = s0;
-  let s3 = s0;
-  let i: usize = 0;
-  while (i < bytes) {
-    const end = min(bytes, i + spill);
-    let p0 = i32x4.splat(0);
-    let p1 = p0;
-    let p2 = p0;
-    let p3 = p0;
-    for (; i < end; i += 16) {
-      const x = v128.load(a0 + i);
-      p0 = i32x4.add(p0, i32x4.dot_i16x8_s(x, v128.load(w0 + i)));
-      p1 = i32x4.add(p1, i32x4.dot_i16x8_s(x, v128.load(w1 + i)));
-      p2 = i32x4.add(p2, i32x4.dot_i16x8_s(x, v128.load(w2 + i)));
-      p3 = i32x4.add(p3, i32x4.dot_i16x8_s(x, v128.load(w3 + i)));
-    }
-    s0 = widen(s0, p0);
-    s1 = widen(s1, p1);
-    s2 = widen(s2, p2);
-    s3 = widen(s3, p3);
+/** The sums of the lanes of four vectors, as one vector. */
+// @ts-ignore: decorator
+@inline
+function laneSums(a: v128, b: v128, c: v128, d: v128): v128 {
+  const ab = i32x4.add(v128.shuffle<i32>(a, b, 0, 1, 4, 5), v128.shuffle<i32>(a, b, 2, 3, 6, 7));
+  const cd = i32x4.add(v128.shuffle<i32>(c, d, 0, 1, 4, 5), v128.shuffle<i32>(c, d, 2, 3, 6, 7));
+  return i32x4.add(
+    v128.shuffle<i32>(ab, cd, 0, 2, 4, 6),
+    v128.shuffle<i32>(ab, cd, 1, 3, 5, 7),
+  );
+}
+
+/** Two sums as binary64. */
+// @ts-ignore: decorator
+@inline
+function whole(high: v128, low: v128): v128 {
+  return f64x2.add(
+    f64x2.mul(f64x2.convert_low_i32x4_s(high), f64x2.splat(65536.0)),
+    f64x2.convert_low_i32x4_s(low),
+  );
+}
+
+/** Stores one or two neighbours of a row as f32; lanes that are set are not finite. */
+// @ts-ignore: decorator
+@inline
+function storeF32(exact: v128, out: usize, both: bool): v128 {
+  const y = f32x4.add(f32x4.demote_f64x2_zero(exact), f32x4.splat(0));
+  if (both) {
+    v128.store_lane<i64>(out, y, 0);
+    return badLanes(y);
   }
-  keep(out, 0, s0);
-  keep(out, 1, s1);
-  keep(out, 2, s2);
-  keep(out, 3, s3);
+  v128.store_lane<i32>(out, y, 0);
+  return v128.and(badLanes(y), i32x4.replace_lane(i32x4.splat(0), 0, -1));
 }
 
 /** `RNE` of an exact binary64 to a grid; false if out of range. */
@@ -140,6 +73,225 @@ function storeGrid(exact: f64, out: usize): bool {
   if (!(abs<f64>(rounded) < GRID_LIMIT)) return false;
   store<i64>(out, <i64>rounded);
   return true;
+}
+
+/** Stores two neighbours of a row, or the first of them. */
+// @ts-ignore: decorator
+@inline
+function finish(p: usize, exact: v128, row: i32, column: i32, both: bool): void {
+  const at = <usize>row * <usize>word(p, 11) + <usize>column;
+  let good: bool;
+  if (word(p, 16) == 0) {
+    good = !v128.any_true(storeF32(exact, address(p, 14) + (at << 2), both));
+  } else {
+    const out = address(p, 14) + (at << 3);
+    good = storeGrid(f64x2.extract_lane(exact, 0), out);
+    if (both && !storeGrid(f64x2.extract_lane(exact, 1), out + 8)) good = false;
+  }
+  if (!good) failRow(p, row);
+}
+
+/** `2^(e - G)` of a row, twice. */
+// @ts-ignore: decorator
+@inline
+function rowFactor(p: usize, row: i32): v128 {
+  const grid = address(p, 16);
+  const e = load<i32>(at4(address(p, 5), row));
+  return f64x2.splat(power(grid == 0 ? e : e - load<i32>(grid)));
+}
+
+/** Whether all products of a row fit i32. */
+// @ts-ignore: decorator
+@inline
+function isNarrow(p: usize): bool {
+  return word(p, 9) <= word(p, 13) << 2;
+}
+
+/** Four rows by two columns, the second of which may be the first again. */
+function rowsByTwo(p: usize, row: i32, column: i32, w: usize, step: usize, factors: usize): void {
+  const bytes = <usize>word(p, 9);
+  const spill = <usize>word(p, 13) << 4;
+  const narrow = isNarrow(p);
+  let a = address(p, 4) + <usize>row * bytes;
+  let b = a + bytes;
+  let c = b + bytes;
+  let d = c + bytes;
+  let u = w;
+  let v = w + step;
+  let a0 = i32x4.splat(0);
+  let a1 = a0;
+  let b0 = a0;
+  let b1 = a0;
+  let c0 = a0;
+  let c1 = a0;
+  let d0 = a0;
+  let d1 = a0;
+  let ha0 = a0;
+  let ha1 = a0;
+  let hb0 = a0;
+  let hb1 = a0;
+  let hc0 = a0;
+  let hc1 = a0;
+  let hd0 = a0;
+  let hd1 = a0;
+  let left = bytes;
+  while (true) {
+    let n = min(left, spill);
+    left -= n;
+    for (; n >= 32; n -= 32) {
+      let w0 = v128.load(u);
+      let w1 = v128.load(v);
+      let x = v128.load(a);
+      a0 = addDot(a0, x, w0);
+      a1 = addDot(a1, x, w1);
+      x = v128.load(b);
+      b0 = addDot(b0, x, w0);
+      b1 = addDot(b1, x, w1);
+      x = v128.load(c);
+      c0 = addDot(c0, x, w0);
+      c1 = addDot(c1, x, w1);
+      x = v128.load(d);
+      d0 = addDot(d0, x, w0);
+      d1 = addDot(d1, x, w1);
+      w0 = v128.load(u, 16);
+      w1 = v128.load(v, 16);
+      x = v128.load(a, 16);
+      a0 = addDot(a0, x, w0);
+      a1 = addDot(a1, x, w1);
+      x = v128.load(b, 16);
+      b0 = addDot(b0, x, w0);
+      b1 = addDot(b1, x, w1);
+      x = v128.load(c, 16);
+      c0 = addDot(c0, x, w0);
+      c1 = addDot(c1, x, w1);
+      x = v128.load(d, 16);
+      d0 = addDot(d0, x, w0);
+      d1 = addDot(d1, x, w1);
+      a += 32;
+      b += 32;
+      c += 32;
+      d += 32;
+      u += 32;
+      v += 32;
+    }
+    if (n > 0) {
+      const w0 = v128.load(u);
+      const w1 = v128.load(v);
+      let x = v128.load(a);
+      a0 = addDot(a0, x, w0);
+      a1 = addDot(a1, x, w1);
+      x = v128.load(b);
+      b0 = addDot(b0, x, w0);
+      b1 = addDot(b1, x, w1);
+      x = v128.load(c);
+      c0 = addDot(c0, x, w0);
+      c1 = addDot(c1, x, w1);
+      x = v128.load(d);
+      d0 = addDot(d0, x, w0);
+      d1 = addDot(d1, x, w1);
+      a += 16;
+      b += 16;
+      c += 16;
+      d += 16;
+      u += 16;
+      v += 16;
+    }
+    if (narrow) break;
+    ha0 = addHigh(ha0, a0);
+    a0 = keepLow(a0);
+    ha1 = addHigh(ha1, a1);
+    a1 = keepLow(a1);
+    hb0 = addHigh(hb0, b0);
+    b0 = keepLow(b0);
+    hb1 = addHigh(hb1, b1);
+    b1 = keepLow(b1);
+    hc0 = addHigh(hc0, c0);
+    c0 = keepLow(c0);
+    hc1 = addHigh(hc1, c1);
+    c1 = keepLow(c1);
+    hd0 = addHigh(hd0, d0);
+    d0 = keepLow(d0);
+    hd1 = addHigh(hd1, d1);
+    d1 = keepLow(d1);
+    if (left == 0) break;
+  }
+  const lowAB = laneSums(a0, a1, b0, b1);
+  const lowCD = laneSums(c0, c1, d0, d1);
+  let highAB = i32x4.splat(0);
+  let highCD = highAB;
+  if (!narrow) {
+    highAB = laneSums(ha0, ha1, hb0, hb1);
+    highCD = laneSums(hc0, hc1, hd0, hd1);
+  }
+  const scales = v128.load(factors);
+  const both = step != 0;
+  finish(p, scaled(highAB, lowAB, scales, rowFactor(p, row)), row, column, both);
+  const sumB = scaled(upper(highAB), upper(lowAB), scales, rowFactor(p, row + 1));
+  finish(p, sumB, row + 1, column, both);
+  finish(p, scaled(highCD, lowCD, scales, rowFactor(p, row + 2)), row + 2, column, both);
+  const sumD = scaled(upper(highCD), upper(lowCD), scales, rowFactor(p, row + 3));
+  finish(p, sumD, row + 3, column, both);
+}
+
+// @ts-ignore: decorator
+@inline
+function scaled(high: v128, low: v128, scales: v128, factor: v128): v128 {
+  return f64x2.mul(f64x2.mul(whole(high, low), scales), factor);
+}
+
+/** One row by four columns, of which `count` are real. */
+function rowByFour(p: usize, row: i32, column: i32, w: usize, count: i32, factors: usize): void {
+  const bytes = <usize>word(p, 9);
+  const spill = <usize>word(p, 13) << 4;
+  const narrow = isNarrow(p);
+  let a = address(p, 4) + <usize>row * bytes;
+  let w0 = w;
+  // Rows past the last are not read: the last stands in for them.
+  let w1 = count > 1 ? w0 + bytes : w0;
+  let w2 = count > 2 ? w1 + bytes : w1;
+  let w3 = count > 3 ? w2 + bytes : w2;
+  let s0 = i32x4.splat(0);
+  let s1 = s0;
+  let s2 = s0;
+  let s3 = s0;
+  let h0 = s0;
+  let h1 = s0;
+  let h2 = s0;
+  let h3 = s0;
+  let left = bytes;
+  while (true) {
+    let n = min(left, spill);
+    left -= n;
+    for (; n > 0; n -= 16) {
+      const x = v128.load(a);
+      s0 = addDot(s0, x, v128.load(w0));
+      s1 = addDot(s1, x, v128.load(w1));
+      s2 = addDot(s2, x, v128.load(w2));
+      s3 = addDot(s3, x, v128.load(w3));
+      a += 16;
+      w0 += 16;
+      w1 += 16;
+      w2 += 16;
+      w3 += 16;
+    }
+    if (narrow) break;
+    h0 = addHigh(h0, s0);
+    s0 = keepLow(s0);
+    h1 = addHigh(h1, s1);
+    s1 = keepLow(s1);
+    h2 = addHigh(h2, s2);
+    s2 = keepLow(s2);
+    h3 = addHigh(h3, s3);
+    s3 = keepLow(s3);
+    if (left == 0) break;
+  }
+  const low = laneSums(s0, s1, s2, s3);
+  const high = laneSums(h0, h1, h2, h3);
+  const factor = rowFactor(p, row);
+  finish(p, scaled(high, low, v128.load(factors), factor), row, column, count > 1);
+  if (count <= 2) return;
+  const rest = scaled(upper(high), upper(low), v128.load(factors, 16), factor);
+  finish(p, rest, row, column + 2, count > 3);
 }
 
 /**
@@ -162,57 +314,29 @@ export function matmulRange(p: usize, scratch: usize, from: i32, to: i32): void 
   }
 }
 
-function matmulUnit(p: usize, sums: usize, batch: i32, first: i32, end: i32, column: i32): void {
+function matmulUnit(p: usize, factors: usize, batch: i32, first: i32, end: i32, column: i32): void {
   const bytes = <usize>word(p, 9);
   const rows = word(p, 10);
   const columns = word(p, 11);
-  const spill = <usize>word(p, 13) << 4;
   const count = min(4, columns - column);
   const rightRow = batch * word(p, 15) * columns + column;
-  const w0 = address(p, 6) + <usize>rightRow * bytes;
-  // Rows past the last are not read: the last stands in for them.
-  const w1 = count > 1 ? w0 + bytes : w0;
-  const w2 = count > 2 ? w1 + bytes : w1;
-  const w3 = count > 3 ? w2 + bytes : w2;
-  const factors = sums + 64;
-  for (let c = 0; c < count; c++) {
-    const scale = address(p, 8) == 0 ? 1 : load<i32>(at4(address(p, 8), rightRow + c));
-    const e = load<i32>(at4(address(p, 7), rightRow + c));
+  const w = address(p, 6) + <usize>rightRow * bytes;
+  for (let c = 0; c < 4; c++) {
+    const own = rightRow + min(c, count - 1);
+    const scale = address(p, 8) == 0 ? 1 : load<i32>(at4(address(p, 8), own));
+    const e = load<i32>(at4(address(p, 7), own));
     store<f64>(factors + (<usize>c << 3), <f64>scale * power(e));
   }
-  let r = first;
-  while (r < end) {
-    const row = batch * rows + r;
-    const a = address(p, 4) + <usize>row * bytes;
-    const pair = r + 2 <= end ? 2 : 1;
-    if (pair == 2) tile2(a, a + bytes, w0, w1, w2, w3, bytes, spill, sums);
-    else tile1(a, w0, w1, w2, w3, bytes, spill, sums);
-    for (let i = 0; i < pair; i++) {
-      finishRow(p, sums + (<usize>i << 5), factors, row + i, column, count);
-    }
-    r += pair;
+  let row = batch * rows + first;
+  const stop = batch * rows + end;
+  // Where a spill comes every few steps, more sums at a time than registers hold would only move about.
+  const four = word(p, 13) >= 4 ? 4 : 0x40000000;
+  for (; row <= stop - four; row += 4) {
+    rowsByTwo(p, row, column, w, count > 1 ? bytes : 0, factors);
+    if (count <= 2) continue;
+    rowsByTwo(p, row, column + 2, w + 2 * bytes, count > 3 ? bytes : 0, factors + 16);
   }
-}
-
-function finishRow(p: usize, sums: usize, factors: usize, row: i32, column: i32, count: i32): void {
-  const grid = address(p, 16);
-  const at = <usize>row * <usize>word(p, 11) + <usize>column;
-  let e = load<i32>(at4(address(p, 5), row));
-  let good = true;
-  if (grid != 0) e -= load<i32>(grid);
-  const factor = power(e);
-  for (let c = 0; c < count; c++) {
-    const place = <usize>c << 3;
-    const exact = <f64>load<i64>(sums + place) * load<f64>(factors + place) * factor;
-    if (grid != 0) {
-      if (!storeGrid(exact, address(p, 14) + ((at + <usize>c) << 3))) good = false;
-      continue;
-    }
-    const y = roundOnce(exact);
-    store<f32>(address(p, 14) + ((at + <usize>c) << 2), y);
-    if (isBadF32(y)) good = false;
-  }
-  if (!good) failRow(p, row);
+  for (; row < stop; row++) rowByFour(p, row, column, w, count, factors);
 }
 
 /** One unit: [4] address of a grid's exponent; row 0 fails if it is out of range */
