@@ -81,6 +81,8 @@ function shapeCases(full: boolean): GraphCase[] {
       d.transpose(integers(d, [2, 3, 2, 3]), 3, 1, 0, 2);
       d.transpose(d.bfp([2, 3, 5], 16, [-40, 40]), 1, 0, 2);
       d.transpose(d.bfp([2, 3, 2, 6], 8, [-40, 40], true), 0, 2, 1, 3);
+      // Rows of no elements have exponents all the same.
+      d.transpose(d.bfp([2, 3, 0], 14, [-40, 40], true), 1, 0, 2);
       d.transpose(d.bool([2, 5], [1, 0, 0, 1, 1, 0, 1, 1, 0, 1]), 1, 0);
       d.transpose(
         d.i64(
