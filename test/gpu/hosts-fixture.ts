@@ -27,11 +27,24 @@ const DAWN = join(import.meta.dirname, "node_modules", "webgpu", "index.js");
 /** `RTLD_NODELETE` of glibc: the library stays when the failed load of an add-on lets go of it. */
 const KEEP_LOADED = 0x1000;
 
+/** Programs of the npm packages beside this file. */
+export const DENO: string = join(import.meta.dirname, "node_modules", ".bin", "deno");
+export const PLAYWRIGHT: string = join(
+  import.meta.dirname,
+  "node_modules",
+  "playwright-core",
+  "index.mjs",
+);
+
+/** Why Deno, or Chromium, cannot run here; undefined if it can. */
+export const NO_DENO: string | undefined = missing([DENO, LAVAPIPE_ICD], "Deno with lavapipe");
+export const NO_CHROMIUM: string | undefined = missing([PLAYWRIGHT, CHROMIUM], "Chromium");
+
 /** Why tests on WebGPU are skipped, or undefined if they can run. */
-export const NO_WEBGPU: string | undefined =
-  existsSync(DAWN) && existsSync(SWIFTSHADER_ICD) && existsSync(VULKAN_LOADER)
-    ? undefined
-    : "no WebGPU device is installed: run `node scripts/gpu-setup.ts`";
+export const NO_WEBGPU: string | undefined = missing(
+  [DAWN, SWIFTSHADER_ICD, VULKAN_LOADER],
+  "Dawn with SwiftShader",
+);
 
 /** What a WebGPU backend takes as its host: `navigator.gpu`. */
 export type DawnGpu = object & { requestAdapter(): Promise<unknown> };
@@ -69,4 +82,9 @@ async function loadDawn(): Promise<DawnGpu> {
   const { create } = (await import(DAWN)) as { create(flags: string[]): DawnGpu };
   // SwiftShader compiles the clearing of workgroup memory ten times slower than all the rest.
   return create(["enable-dawn-features=disable_workgroup_init"]);
+}
+
+function missing(paths: readonly string[], what: string): string | undefined {
+  if (paths.every((path) => existsSync(path))) return undefined;
+  return `${what} is not installed: run \`node scripts/gpu-setup.ts\``;
 }
