@@ -1,6 +1,7 @@
 // Speed of the Wasm backend as ratios within one run: against what the machine gives to bare Wasm loops, and
 // against other engines if bench/speed-peers is installed (npm ci --ignore-scripts there).
-//   node --conditions=source bench/tensor.bench.ts [pairs] [--only loop,stream,threads,rows,peers] [--record]
+//   node --conditions=source bench/tensor.bench.ts [pairs] [--only loop,stream,threads,rows,peers]
+//     [--rows 1,8,128,512] [--record]
 
 import { createHash } from "node:crypto";
 import process from "node:process";
@@ -22,7 +23,7 @@ const SHAPES = [
   [576, 1536],
   [768, 3072],
 ] as const;
-const ROWS = [1, 8, 128, 512];
+const ROWS = (option("--rows") ?? "1,8,128,512").split(",").map(Number);
 /** For one row only: weights beyond the second cache, as those of models with billions of weights are. */
 const LARGE_SHAPE = [4096, 4096] as const;
 /** Weights that no cache of a usual machine holds. */
@@ -33,9 +34,7 @@ type Line = Readonly<Record<string, string | number>>;
 
 const sections = { loop, stream, threads, rows: memoryBound, peers };
 const pairs = Number(process.argv[2]?.match(/^\d+$/)?.[0] ?? 101);
-const only = process.argv.includes("--only")
-  ? process.argv[process.argv.indexOf("--only") + 1]!.split(",")
-  : Object.keys(sections);
+const only = option("--only")?.split(",") ?? Object.keys(sections);
 const versions = Object.fromEntries(
   ["onnxruntime-node", "onnxruntime-web", "@tensorflow/tfjs-backend-wasm"].map((name) => [
     name,
@@ -174,22 +173,30 @@ async function peers(): Promise<void> {
       const count = await repeatsFor(product.runWhole, SLICE_MS);
       for (const [name, create] of Object.entries(others)) {
         const peer = await create();
+        // Slices of one length on both sides: a longer one would be interrupted more often.
+        const theirCount = await repeatsFor(peer.run, SLICE_MS);
         const ours = repeated(product.runWhole, count);
-        const found = await comparePairs(ours, repeated(peer.run, count), { pairs });
+        const found = await comparePairs(ours, repeated(peer.run, theirCount), { pairs });
+        const scale = count / theirCount;
         report({
           section: "peers",
           peer: name,
           ...{ precision: "w8a14", rows, inputs, outputs },
           microseconds: round((found.oursMs * 1000) / count),
-          theirMicroseconds: round((found.theirsMs * 1000) / count),
-          ratio: round(found.speed),
-          quietRatio: round(found.quietSpeed),
+          theirMicroseconds: round((found.theirsMs * 1000) / theirCount),
+          ratio: round(found.speed * scale),
+          quietRatio: round(found.quietSpeed * scale),
         });
         await peer.close();
       }
       await product.close();
     }
   }
+}
+
+function option(name: string): string | undefined {
+  const at = process.argv.indexOf(name);
+  return at < 0 ? undefined : process.argv[at + 1];
 }
 
 function report(line: Line): void {
