@@ -1,71 +1,36 @@
 // Text generation: prompts run in chunks, then one position a token, any number of sequences side by side.
 // Chunking, batching and the backend change nothing but speed.
 
-import { assert, present } from "gyrotron/base";
-import { PURPOSE_SAMPLING, randomU64 } from "gyrotron/numerics";
+import { present } from "gyrotron/base";
 import type { PreparedModel } from "gyrotron/model";
-import type { Backend, Cost, Decoder, DecoderRow, NonFinite, SequenceCache } from "gyrotron/tensor";
-import { adjustLogits, type Adjustments, checkAdjustments } from "./adjustment.ts";
-import type { Constraint } from "./constraint.ts";
-import { checkInteger, GenerationError } from "./error.ts";
-import { LogitsDigest } from "./logits-digest.ts";
-import { generationCost, tokensMax } from "./quote.ts";
-import { checkSampling, sampleToken, type SamplingParameters } from "./sampling.ts";
-
-/** One text to be continued. */
-export interface GenerationRequest {
-  /** With the begin token, if there is to be one. */
-  readonly promptTokens: readonly number[];
-  /** Tokens to draw at most; the context may allow fewer. */
-  readonly maxTokens: number;
-  readonly sampling: SamplingParameters;
-  readonly adjustments?: Adjustments;
-  /** What the text may be, from its first token on; used up by this request. */
-  readonly constraint?: Constraint;
-  /** u64. */
-  readonly seed: bigint;
-  /** u32 that tells sequences of one job apart. Default 0. */
-  readonly sequence?: number;
-  /** Called with each token and its logits as they are known; generation waits for the promise. */
-  readonly onToken?: (token: GeneratedToken) => void | Promise<void>;
-  /** Asked after each token that is no end token; true ends the generation with `stop`. */
-  readonly isComplete?: () => boolean;
-  /** Checked before each step; true ends the generation with `cancelled`. */
-  readonly isCancelled?: () => boolean;
-}
-
-/** A token as it is drawn. */
-export interface GeneratedToken {
-  readonly token: number;
-  /** Position of the logits it was drawn from. */
-  readonly position: number;
-  readonly logits: Float32Array;
-  /** The digest of all logits so far. */
-  readonly digest: Uint8Array;
-}
-
-/** How a generation ended. All fields but those of `cancelled` are the same on every device. */
-export type GenerationOutcome =
-  | {
-      readonly kind: "done";
-      /** What was drawn, without an end token. */
-      readonly tokens: readonly number[];
-      /** `stop` where the request or its constraint saw the text complete. */
-      readonly finish: "end" | "stop" | "length" | "context";
-      /** Chain over the logits of every drawn token. */
-      readonly digest: Uint8Array;
-      /** Tokens drawn, an end token included: what is charged. */
-      readonly drawn: number;
-      readonly cost: Cost;
-    }
-  | { readonly kind: "non-finite"; readonly failure: NonFinite }
-  | { readonly kind: "cancelled" };
+import type { Backend, Decoder, DecoderRow, SequenceCache, StepResult } from "gyrotron/tensor";
+import { Drafter } from "./drafter.ts";
+import { checkInteger } from "./error.ts";
+import {
+  checkRequest,
+  type GenerationOutcome,
+  type GenerationRequest,
+} from "./generation-request.ts";
+import { KeptCaches } from "./kept-caches.ts";
+import { tokensMax } from "./quote.ts";
+import { SequenceRun } from "./sequence-run.ts";
 
 /** Where and how a model runs. */
 export interface GeneratorOptions {
   readonly backend: Backend;
   /** Prompt positions a step takes; any number gives the same bits. Default: what the backend likes. */
   readonly chunk?: number;
+  /** Caches of finished texts that are kept, so that prompts beginning alike need not be run again. Default 2. */
+  readonly keptCaches?: number;
+  /** A smaller model of the same vocabulary that guesses ahead; what it guesses wrong costs time and changes no bit. */
+  readonly draft?: DraftOptions;
+}
+
+/** Who guesses, and how far ahead. */
+export interface DraftOptions {
+  readonly generator: TextGenerator;
+  /** Tokens guessed before each step, 1..16. */
+  readonly tokens: number;
 }
 
 /** A model resident on a backend. @throws TensorError if it does not fit */
@@ -76,21 +41,39 @@ export async function createGenerator(
   const decoder = await options.backend.createDecoder(model.weights);
   const chunk = options.chunk ?? decoder.rowsMax;
   checkInteger("chunk", chunk, { min: 1, max: decoder.rowsMax });
-  return new TextGenerator(model, decoder, chunk);
+  const keptCaches = options.keptCaches ?? 2;
+  checkInteger("keptCaches", keptCaches, { min: 0, max: 1024 });
+  const { draft } = options;
+  if (draft !== undefined) {
+    checkInteger("draft tokens", draft.tokens, { min: 1, max: Math.min(16, decoder.rowsMax - 1) });
+    const { vocabulary } = draft.generator.model.shape;
+    checkInteger("draft vocabulary", vocabulary, {
+      min: model.shape.vocabulary,
+      max: model.shape.vocabulary,
+    });
+  }
+  return new TextGenerator(model, { decoder, chunk, kept: new KeptCaches(keptCaches), draft });
+}
+
+interface GeneratorParts {
+  readonly decoder: Decoder;
+  readonly chunk: number;
+  readonly kept: KeptCaches;
+  readonly draft: DraftOptions | undefined;
 }
 
 /** Runs requests on one decoder. */
 export class TextGenerator {
   readonly model: PreparedModel;
-  readonly #decoder: Decoder;
-  readonly #chunk: number;
+  readonly #parts: GeneratorParts;
   /** Ends when the step in progress ends: a decoder runs one at a time. */
   #busy: Promise<unknown> = Promise.resolve();
+  /** Positions run so far, and positions that kept caches spared. */
+  readonly work: { run: number; spared: number } = { run: 0, spared: 0 };
 
-  constructor(model: PreparedModel, decoder: Decoder, chunk: number) {
+  constructor(model: PreparedModel, parts: GeneratorParts) {
     this.model = model;
-    this.#decoder = decoder;
-    this.#chunk = chunk;
+    this.#parts = parts;
   }
 
   /** @throws GenerationError on a request that cannot run */
@@ -113,157 +96,63 @@ export class TextGenerator {
         await this.#step(active.sort((a, b) => a.steps - b.steps));
       }
     } finally {
-      for (const run of runs) run.cache.free();
+      for (const run of runs) {
+        run.drafter?.close();
+        const { known, cache } = run;
+        if (run.outcome?.kind === "done") this.#parts.kept.keep(known, cache);
+        else cache.free();
+      }
     }
   }
 
+  /** Rows of one step, after those of other texts. */
+  async runRows(rows: readonly DecoderRow[]): Promise<StepResult> {
+    const step = this.#busy.then(() => this.#parts.decoder.step(rows));
+    this.#busy = step.catch(() => undefined);
+    this.work.run += rows.length;
+    return step;
+  }
+
+  /** An empty cache. */
+  createCache(capacity: number): SequenceCache {
+    return this.#parts.decoder.createCache(capacity);
+  }
+
   close(): Promise<void> {
-    return this.#decoder.close();
+    this.#parts.kept.clear();
+    return this.#parts.decoder.close();
   }
 
   #start(request: GenerationRequest): SequenceRun {
-    const prompt = request.promptTokens.length;
+    const { promptTokens } = request;
+    const { draft, kept } = this.#parts;
+    const prompt = promptTokens.length;
     const limit = tokensMax(this.model, prompt);
     const most = Math.min(limit, request.maxTokens);
-    const cache = this.#decoder.createCache(prompt + most - 1);
-    return new SequenceRun(this.model, request, { cache, limit });
+    // Guesses may reach past the last token, but not past the context.
+    const ahead = draft === undefined ? 0 : draft.tokens;
+    const capacity = Math.min(prompt + most - 1 + ahead, this.model.shape.context);
+    const cache = kept.fork(promptTokens, capacity) ?? this.createCache(capacity);
+    this.work.spared += cache.length;
+    const drafter = draft && new Drafter(draft.generator, request, draft.tokens);
+    return new SequenceRun(this.model, request, { cache, limit, capacity, drafter });
   }
 
   async #step(active: readonly SequenceRun[]): Promise<void> {
     const rows: DecoderRow[] = [];
-    const taken: { run: SequenceRun; last: number }[] = [];
+    const taken: { run: SequenceRun; from: number }[] = [];
+    const { rowsMax } = this.#parts.decoder;
     for (const run of active) {
-      const room = this.#decoder.rowsMax - rows.length;
+      const room = rowsMax - rows.length;
       if (room === 0) break;
-      rows.push(...run.nextRows(Math.min(room, this.#chunk)));
-      taken.push({ run, last: rows.length - 1 });
+      taken.push({ run, from: rows.length });
+      rows.push(...(await run.nextRows(Math.min(room, this.#parts.chunk), room)));
     }
-    const step = this.#busy.then(() => this.#decoder.step(rows));
-    this.#busy = step.catch(() => undefined);
-    const { logits, failures } = await step;
-    for (const { run, last } of taken) {
+    const { logits, failures } = await this.runRows(rows);
+    for (const [i, { run, from }] of taken.entries()) {
       const failure = failures.get(run.cache);
-      if (failure !== undefined) run.outcome = { kind: "non-finite", failure };
-      else await run.advance(logits[last]);
+      if (failure === undefined) await run.advance(logits.slice(from, taken[i + 1]?.from));
+      else run.fail(failure);
     }
   }
-}
-
-/** One sequence of a batch. */
-class SequenceRun {
-  readonly cache: SequenceCache;
-  readonly #model: PreparedModel;
-  readonly #request: GenerationRequest;
-  readonly #limit: number;
-  readonly #digest: LogitsDigest = new LogitsDigest();
-  readonly #tokens: number[] = [];
-  /** How often tokens stand in prompt and text. */
-  readonly #counts: Map<number, number> = new Map();
-  /** Tokens still to be run: what is left of the prompt, or the last token drawn. */
-  #waiting: readonly number[];
-  #position = 0;
-  outcome: GenerationOutcome | undefined;
-  steps = 0;
-
-  constructor(
-    model: PreparedModel,
-    request: GenerationRequest,
-    options: { cache: SequenceCache; limit: number },
-  ) {
-    this.#model = model;
-    this.#request = request;
-    this.#waiting = request.promptTokens;
-    this.cache = options.cache;
-    this.#limit = options.limit;
-    for (const token of request.promptTokens) this.#count(token);
-  }
-
-  checkCancelled(): void {
-    if (this.outcome === undefined && this.#request.isCancelled?.() === true) {
-      this.outcome = { kind: "cancelled" };
-    }
-  }
-
-  /** The next rows, `count` at most; logits are wanted of the last known token only. */
-  nextRows(count: number): DecoderRow[] {
-    const tokens = this.#waiting.slice(0, count);
-    this.#waiting = this.#waiting.slice(count);
-    this.#position += tokens.length;
-    this.steps += 1;
-    const isLast = this.#waiting.length === 0;
-    return tokens.map((token, i) => ({
-      cache: this.cache,
-      token,
-      wantsLogits: isLast && i === tokens.length - 1,
-    }));
-  }
-
-  /** Draws the next token, if the step reached the last known one. */
-  async advance(logits: Float32Array | undefined): Promise<void> {
-    if (this.#waiting.length > 0) return;
-    assert(logits !== undefined, "logits were asked for");
-    const { onToken, isComplete, constraint, maxTokens } = this.#request;
-    const position = this.#position - 1;
-    this.#digest.add(position, logits);
-    const token = this.#draw(logits, position);
-    const isEnd = this.#model.endTokens.includes(token);
-    if (!isEnd) this.#tokens.push(token);
-    this.#count(token);
-    if (!isEnd) constraint?.accept(token);
-    const drawn = this.#tokens.length + (isEnd ? 1 : 0);
-    await onToken?.({ token, position, logits, digest: this.#digest.value });
-    if (isEnd) this.#finish("end", drawn);
-    else if (isComplete?.() === true || this.#isDeadEnd()) this.#finish("stop", drawn);
-    else if (drawn === maxTokens) this.#finish("length", drawn);
-    else if (drawn === this.#limit) this.#finish("context", drawn);
-    else this.#waiting = [token];
-  }
-
-  #draw(logits: Float32Array, position: number): number {
-    const { sampling, adjustments, seed, sequence = 0 } = this.#request;
-    const adjusted = adjustments ? adjustLogits(logits, adjustments, this.#counts) : logits;
-    const random = (): bigint => randomU64({ seed, sequence, purpose: PURPOSE_SAMPLING, position });
-    return sampleToken(adjusted, sampling, random, this.#allowed());
-  }
-
-  /** What the constraint allows, and the end where it allows that. */
-  #allowed(): Uint8Array | undefined {
-    const { constraint } = this.#request;
-    if (constraint === undefined) return undefined;
-    const allowed = constraint.allowed();
-    if (!constraint.mayEnd) return allowed;
-    const withEnd = allowed.slice();
-    for (const token of this.#model.endTokens) withEnd[token] = 1;
-    return withEnd;
-  }
-
-  /** Whether the constraint leaves nothing to say: the text is complete, or no token spells its rest. */
-  #isDeadEnd(): boolean {
-    const { constraint } = this.#request;
-    return constraint !== undefined && !constraint.allowed().includes(1);
-  }
-
-  #count(token: number): void {
-    this.#counts.set(token, (this.#counts.get(token) ?? 0) + 1);
-  }
-
-  #finish(finish: "end" | "stop" | "length" | "context", drawn: number): void {
-    const cost = generationCost(this.#model, this.#request.promptTokens.length, drawn);
-    const digest = this.#digest.value;
-    this.outcome = { kind: "done", tokens: this.#tokens, finish, digest, drawn, cost };
-  }
-}
-
-function checkRequest(model: PreparedModel, request: GenerationRequest): void {
-  const { vocabulary } = model.shape;
-  tokensMax(model, request.promptTokens.length);
-  for (const token of request.promptTokens) {
-    if (!(Number.isInteger(token) && token >= 0 && token < vocabulary)) {
-      throw new GenerationError({ code: "learn/token-unknown", token, vocabulary });
-    }
-  }
-  checkInteger("maxTokens", request.maxTokens, { min: 1, max: 2 ** 31 - 1 });
-  checkInteger("sequence", request.sequence ?? 0, { min: 0, max: 2 ** 32 - 1 });
-  checkSampling(request.sampling);
-  if (request.adjustments !== undefined) checkAdjustments(request.adjustments, vocabulary);
 }

@@ -2,11 +2,10 @@
 export { adjustLogits, type Adjustments } from "./adjustment.ts";
 export type { Constraint } from "./constraint.ts";
 export * from "./error.ts";
+export type { GeneratedToken, GenerationOutcome, GenerationRequest } from "./generation-request.ts";
 export {
   createGenerator,
-  type GeneratedToken,
-  type GenerationOutcome,
-  type GenerationRequest,
+  type DraftOptions,
   type GeneratorOptions,
   TextGenerator,
 } from "./generator.ts";

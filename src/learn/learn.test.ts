@@ -21,6 +21,7 @@ import {
   quoteGeneration,
   sampleToken,
   type SamplingParameters,
+  type TextGenerator,
 } from "./index.ts";
 import { exp2Fraction } from "./sampling.ts";
 
@@ -362,4 +363,129 @@ test("sampling follows the distribution", () => {
     sampleToken(Float32Array.of(1, 3, 3), GREEDY, () => 0n),
     1,
   );
+});
+
+test("kept caches spare work and change no bit", async () => {
+  const model = prepareModel(source);
+  const kept = await createGenerator(model, { backend: await createWasmBackend() });
+  const plain = await createGenerator(model, {
+    backend: await createWasmBackend(),
+    keptCaches: 0,
+  });
+  const shared = [1, 9, 30, 4, 4, 17, 22, 8, 3, 3, 12, 39];
+  const prompts = [
+    [...shared, 5],
+    [...shared, 6, 7],
+    shared,
+    [...shared.slice(0, 9), 20, 21],
+    [2, ...shared],
+    [...shared, 6, 7, 8],
+  ];
+  for (const [i, promptTokens] of prompts.entries()) {
+    const asked = request({ promptTokens, seed: BigInt(i) });
+    assert.deepEqual(await kept.generate(asked), await plain.generate(asked));
+  }
+  // A prompt that goes on where a text ended runs what is new: the last token drawn has not run.
+  const first = await kept.generate(request({ promptTokens: shared, seed: 2n }));
+  assert.ok(first.kind === "done");
+  const before = kept.work.run;
+  const promptTokens = [...shared, ...first.tokens, 11];
+  const asked = request({ promptTokens, maxTokens: 1 });
+  assert.deepEqual(await kept.generate(asked), await plain.generate(asked));
+  assert.equal(kept.work.run - before, 2);
+  assert.equal(plain.work.spared, 0);
+  assert.ok(kept.work.spared > 60, `${kept.work.spared} spared`);
+  await kept.close();
+  await plain.close();
+});
+
+test("a draft model that guesses changes time and no bit, however well it guesses", async () => {
+  const model = prepareModel(source);
+  const plain = await createGenerator(model, { backend: await createWasmBackend() });
+  const requests = [
+    request(),
+    request({ sampling: GREEDY, seed: 5n }),
+    request({ promptTokens: [1], maxTokens: 64, seed: 9n }),
+    request({ sampling: { ...WARM, temperature: 8000 }, maxTokens: 7 }),
+  ];
+  const expected = await plain.generateBatch(requests);
+  const steps: number[] = [];
+  for (const draftSource of [
+    source,
+    randomSource({ endTokens: [], finalGain: new Float32Array(16).fill(1.5) }),
+  ]) {
+    for (const tokens of [1, 4]) {
+      const draft = await createGenerator(prepareModel(draftSource, "w8a8"), {
+        backend: await createWasmBackend(),
+      });
+      const backend = await createWasmBackend({ threads: 2, fill: 0xff });
+      const guessing = await createGenerator(model, {
+        backend,
+        draft: { generator: draft, tokens },
+      });
+      const logits: string[][] = requests.map(() => []);
+      const seen = await guessing.generateBatch(
+        requests.map((r, i) => ({
+          ...r,
+          onToken: ({ digest }) => void logits[i]!.push(digest.toHex()),
+        })),
+      );
+      assert.deepEqual(seen, expected);
+      assert.ok(logits[0]!.length === 30);
+      steps.push(guessing.work.run);
+      await guessing.close();
+      await draft.close();
+    }
+  }
+  const rows = plain.work.run;
+  assert.ok(
+    steps.every((run) => run >= rows),
+    "guesses run too",
+  );
+  assert.equal(new Set(steps).size, 4, "models and lengths guess differently");
+  await plain.close();
+});
+
+test("a wrong guess that is not finite fails nobody", async () => {
+  const quiet = randomSource({ endTokens: [] });
+  const draftModel = prepareModel({
+    ...quiet,
+    finalGain: new Float32Array(16),
+    classifier: quiet.embedding,
+  });
+  const open = async (prepared: PreparedModel, draft?: TextGenerator): Promise<TextGenerator> => {
+    const backend = await createWasmBackend();
+    return createGenerator(prepared, {
+      backend,
+      ...(draft !== undefined && { draft: { generator: draft, tokens: 3 } }),
+    });
+  };
+  const asked = request({
+    sampling: GREEDY,
+    adjustments: { bias: new Map([[0, -(2 ** 22)]]) },
+    promptTokens: [1, 9, 30],
+    maxTokens: 6,
+  });
+  // All logits of the draft are 0, so that it says token 0, on which the model overflows; a bias keeps the
+  // model from saying it.
+  const overflowing = prepareModel({
+    ...quiet,
+    classifier: quiet.embedding,
+    embedding: quiet.embedding.map((x, i) => (i < 16 ? 2 ** 126 : x)),
+    layers: quiet.layers.map((layer) => ({
+      ...layer,
+      attentionGain: layer.attentionGain.map(() => 2 ** 120),
+    })),
+  });
+  const target = await open(overflowing);
+  const wanted = await target.generate(asked);
+  assert.equal(wanted.kind, "done");
+  const failing = await target.generate(request({ promptTokens: [1, 9, 30, 0] }));
+  assert.equal(failing.kind, "non-finite");
+  const draft = await open(draftModel);
+  const guessed = await draft.generate({ ...asked, adjustments: {} });
+  assert.deepEqual(guessed.kind === "done" && guessed.tokens, [0, 0, 0, 0, 0, 0]);
+  const guessing = await open(overflowing, draft);
+  assert.deepEqual(await guessing.generate(asked), wanted);
+  for (const generator of [target, draft, guessing]) await generator.close();
 });
