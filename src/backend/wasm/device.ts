@@ -211,6 +211,8 @@ export class WasmDevice {
   /** Runs the first `length` records of a program on all threads. */
   run(program: number, length: number): void {
     if (!this.#open) throw new TensorError({ code: "tensor/closed", what: "device" });
+    // Helpers of a program without a barrier would still be at it when the next one comes.
+    if (length === 0) return;
     this.setWord(this.control("program"), program);
     this.setWord(this.control("programLength"), length);
     if (this.threads > 1) {

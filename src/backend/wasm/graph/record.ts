@@ -71,7 +71,9 @@ export function encodeGraph(records: readonly GraphRecord[], fails: number): Int
   records.forEach((record, i) => {
     assert(record.words.length <= RECORD_WORDS - 4, "record too long");
     assert(!(record.free && record.failure !== undefined), "failures need a barrier");
-    const flags = record.free ? 0 : record.failure === undefined ? 1 : 2;
+    // The host may not go on before all threads have: whatever is last ends with a barrier.
+    const isFree = record.free && i + 1 < records.length;
+    const flags = isFree ? 0 : record.failure === undefined ? 1 : 2;
     const head = [GRAPH_CODES[record.kernel], flags, record.units, fails + 4 * i];
     words.set(head, i * RECORD_WORDS);
     words.set(record.words, i * RECORD_WORDS + 4);
