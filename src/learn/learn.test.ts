@@ -446,6 +446,9 @@ test("a draft model that guesses changes time and no bit, however well it guesse
   await plain.close();
 });
 
+/** The largest f32. */
+const LARGEST = 3.4028234663852886e38;
+
 test("a wrong guess that is not finite fails nobody", async () => {
   const quiet = randomSource({ endTokens: [] });
   const draftModel = prepareModel({
@@ -471,10 +474,10 @@ test("a wrong guess that is not finite fails nobody", async () => {
   const overflowing = prepareModel({
     ...quiet,
     classifier: quiet.embedding,
-    embedding: quiet.embedding.map((x, i) => (i < 16 ? 2 ** 126 : x)),
+    embedding: quiet.embedding.map((x, i) => (i < 16 ? LARGEST : x)),
     layers: quiet.layers.map((layer) => ({
       ...layer,
-      attentionGain: layer.attentionGain.map(() => 2 ** 120),
+      attentionOutput: layer.attentionOutput.map((x) => x * 2 ** 112),
     })),
   });
   const target = await open(overflowing);
