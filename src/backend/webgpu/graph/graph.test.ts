@@ -98,6 +98,13 @@ function declareTests(): void {
     }
   });
 
+  test("long rows are sorted", async () => {
+    await agree(
+      new WebGpuGraphs(await open(0x3c3c_3c3c), DOT_NATIVE),
+      graphCase("webgpu/long", drawLong),
+    );
+  });
+
   test("runs at the same time, again and again, share the device", async () => {
     const device = await open();
     const graphs = new WebGpuGraphs(device, DOT_NATIVE);
@@ -231,6 +238,12 @@ function drawRows(draft: GraphDraft): void {
   ] as const) {
     draft.node({ op: "sample", temperature: 65536, topK, topP }, [x, keys], i32Type([3]));
   }
+}
+
+/** Rows too long to be ranked by counting, with values that repeat. */
+function drawLong(draft: GraphDraft): void {
+  const values = Float32Array.from({ length: 2 * 4099 }, () => draft.draw.integer(-900, 900));
+  draft.node({ op: "top-k" }, [draft.f32([2, 4099], values)], i32Type([2, 300]));
 }
 
 /** Ops that move and gather, with indices that repeat. */

@@ -3,14 +3,14 @@
 // words or element by element, so no order can be seen.
 
 import { bitsFromF32 } from "gyrotron/numerics";
-import { elementCount } from "gyrotron/tensor";
+import { elementCount, rowCount } from "gyrotron/tensor";
 import { QUANTIZE } from "../wgsl/quantize.ts";
 import { ROUND_WIDE } from "../wgsl/round-float.ts";
 import { SOFT_FLOAT } from "../wgsl/soft-float.ts";
 import { WIDE } from "../wgsl/wide.ts";
 import type { NodeOf } from "./graph-node.ts";
 import { elementGroups, elementKernel } from "./kernel.ts";
-import { planFill } from "./layout-ops.ts";
+import { copyRegion, planFill } from "./layout-ops.ts";
 import { lastAxis, type Plan, planesOf, type Slot } from "./plan.ts";
 
 /** Parameters: indices, node, limit. */
@@ -108,7 +108,10 @@ export function planTakeAlong(plan: Plan, index: number, node: NodeOf<"take-alon
   });
 }
 
-/** Parameters: elements, columns, k. Each element counts those before it. */
+/** Columns up to which each element counts those before it; longer rows are sorted. */
+const COUNTED_COLUMNS_MAX = 4096;
+
+/** Parameters: elements, columns, k. */
 const TOP_K = elementKernel({
   name: "top-k",
   pieces: [SOFT_FLOAT],
@@ -130,17 +133,107 @@ fn element(i: u32) {
 }`,
 });
 
+/** Parameters: words, length of a sorted row. */
+const SORT_START = elementKernel({
+  name: "sort-start",
+  pieces: [],
+  reads: 0,
+  writes: 1,
+  params: 4,
+  body: "fn element(i: u32) { out0[i] = i % param(1u); }",
+});
+
+/**
+ * One step of a bitonic sort of indices; those past the columns come last. Parameters: pairs, columns, length of a
+ * sorted row, length of the sequences made, distance of a pair.
+ */
+const SORT_STEP = elementKernel({
+  name: "sort-step",
+  pieces: [SOFT_FLOAT],
+  reads: 1,
+  writes: 1,
+  params: 8,
+  body: /* wgsl */ `
+fn isBefore(base: u32, a: u32, b: u32) -> bool {
+  let n = param(1u);
+  if (a >= n || b >= n) { return a < b; }
+  let left = softKey(in0[base + a]);
+  let right = softKey(in0[base + b]);
+  return left > right || (left == right && a < b);
+}
+fn element(i: u32) {
+  let half = param(2u) / 2u;
+  let row = i / half;
+  let pair = i % half;
+  let distance = param(4u);
+  let at = pair / distance * 2u * distance + pair % distance;
+  let first = row * param(2u) + at;
+  let second = first + distance;
+  let a = out0[first];
+  let b = out0[second];
+  let isRising = (at & param(3u)) == 0u;
+  if (isBefore(row * param(1u), b, a) == isRising) {
+    out0[first] = b;
+    out0[second] = a;
+  }
+}`,
+});
+
 /** Plans `top-k`. */
 export function planTopK(plan: Plan, index: number, node: NodeOf<"top-k">): void {
   const { shape } = plan.inputType(node, 0);
-  const count = elementCount(node.type.shape) === 0 ? 0 : elementCount(shape);
+  const [columns, kept] = [lastAxis(shape), lastAxis(node.type.shape)];
+  const target = plan.define(index);
+  if (elementCount(node.type.shape) === 0) return;
+  if (columns > COUNTED_COLUMNS_MAX) {
+    planSort(plan, { x: plan.input(node, 0), rows: rowCount(shape), columns, kept, target });
+    return;
+  }
   plan.add({
     kernel: TOP_K,
-    params: [count, lastAxis(shape), lastAxis(node.type.shape)],
+    params: [elementCount(shape), columns, kept],
     reads: [plan.input(node, 0)],
-    writes: [plan.define(index)],
-    workgroups: elementGroups(count),
+    writes: [target],
+    workgroups: elementGroups(elementCount(shape)),
   });
+}
+
+interface Sort {
+  readonly x: Slot;
+  readonly rows: number;
+  readonly columns: number;
+  readonly kept: number;
+  readonly target: Slot;
+}
+
+/** Plans the first of each row's indices by falling value. */
+function planSort(plan: Plan, { x, rows, columns, kept, target }: Sort): void {
+  let length = 2;
+  while (length < columns) length *= 2;
+  const order = plan.scratch(rows * length);
+  plan.add({
+    kernel: SORT_START,
+    params: [order.words, length],
+    reads: [],
+    writes: [order],
+    workgroups: elementGroups(order.words),
+  });
+  for (let made = 2; made <= length; made *= 2) {
+    for (let distance = made / 2; distance >= 1; distance /= 2) {
+      plan.add({
+        kernel: SORT_STEP,
+        params: [order.words / 2, columns, length, made, distance],
+        reads: [x],
+        writes: [order],
+        workgroups: elementGroups(order.words / 2),
+      });
+    }
+  }
+  const axes = [
+    { size: rows, from: length, to: kept },
+    { size: kept, from: 1, to: 1 },
+  ];
+  copyRegion(plan, { source: order, target, from: 0, to: 0, axes });
 }
 
 /** Parameters: updates, columns, entries, node. Largest magnitudes, per element of the result. */
