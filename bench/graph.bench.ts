@@ -5,7 +5,7 @@
 import process from "node:process";
 import type { HostTensor, Node, ResolvedGraph, RunInputs, TensorType } from "gyrotron/tensor";
 import { WasmDevice } from "../src/backend/wasm/device.ts";
-import { LoadedGraph } from "../src/backend/wasm/graph/run.ts";
+import { compileFor, LoadedGraph } from "../src/backend/wasm/graph/run.ts";
 import { storedBytes } from "../src/backend/wasm/graph/storage.ts";
 import { FunctionTables } from "../src/backend/wasm/graph/tables.ts";
 import { appendResult, describeRun } from "./record.ts";
@@ -94,7 +94,7 @@ async function measure({ name, inputs, op, result }: Sample): Promise<(typeof re
   const graph: ResolvedGraph = { nodes, outputs: [{ name: "y", node: inputs.length }] };
   const device = await WasmDevice.create({ threads: 1 });
   new FunctionTables(device).provide(graph);
-  const loaded = new LoadedGraph(device, graph, false);
+  const loaded = new LoadedGraph(device, graph, compileFor(device, graph, false));
   const values: RunInputs = Object.fromEntries(inputs.map((type, i) => [`x${i}`, valueOf(type)]));
   loaded.write(values);
   const bytes = inputs.reduce((sum, type) => sum + storedBytes(type), 0);

@@ -164,6 +164,25 @@ test("runs and failures give the device's memory back", async () => {
   });
 });
 
+test("a graph runs again, traced and not, after others moved the device's memory", async () => {
+  const graph = largeGraph();
+  const inputs = largeInputs();
+  await onDevice({ threads: 2, fill: 0x11 }, async (graphs, device) => {
+    const first = await outputsOf(graphs, graph, inputs);
+    const prepared = prepareRun(graph, inputs);
+    const traced = await graphs.runGraph(prepared.graph, prepared.inputs, { trace: true });
+    equal(traced.failure, undefined);
+    for (let i = 0; i < 3; i++) {
+      if (i === 1) device.allocate(1000);
+      const again = await outputsOf(graphs, graph, inputs);
+      for (const [name, value] of Object.entries(first)) {
+        equal(describeTensorDifference(value, again[name]!), undefined, name);
+        equal(traced.failure ?? describeTensorDifference(value, traced.outputs[name]!), undefined);
+      }
+    }
+  });
+});
+
 test("a graph beyond 4 GiB is refused, and the device goes on", async () => {
   const g = new GraphBuilder();
   const x = g.input("x", f32(1, 4));

@@ -1,7 +1,7 @@
 // Runs graphs on a device: operands are copied in, one program runs over one arena, results are copied out,
-// and the device keeps the memory for the next run.
+// and the device keeps the memory for the next run. Programs are kept as long as their graphs.
 
-import { present } from "gyrotron/base";
+import { assert, present } from "gyrotron/base";
 import type {
   GraphBackend,
   HostTensor,
@@ -11,10 +11,8 @@ import type {
   RunResult,
 } from "gyrotron/tensor";
 import type { WasmDevice } from "../device.ts";
-import { compileNode, needOf } from "./compile.ts";
-import { Emitter } from "./emitter.ts";
-import { type NodeNeed, placeGraph } from "./placement.ts";
-import { encodeGraph, findFailure } from "./record.ts";
+import { compileGraph, type GraphProgram } from "./program.ts";
+import { findFailure } from "./record.ts";
 import { readTensor, writeTensor } from "./storage.ts";
 import { FunctionTables } from "./tables.ts";
 
@@ -22,6 +20,7 @@ import { FunctionTables } from "./tables.ts";
 export class WasmGraphs implements GraphBackend {
   readonly #device: WasmDevice;
   readonly #tables: FunctionTables;
+  readonly #programs: WeakMap<ResolvedGraph, GraphProgram> = new WeakMap();
 
   constructor(device: WasmDevice) {
     this.#device = device;
@@ -37,81 +36,83 @@ export class WasmGraphs implements GraphBackend {
     const device = this.#device;
     this.#tables.provide(graph);
     const mark = device.mark;
+    const isTraced = options.trace === true;
+    const program = isTraced ? compileFor(device, graph, true) : this.#programOf(graph);
     try {
-      return new LoadedGraph(device, graph, options.trace === true).run(inputs);
+      const loaded = new LoadedGraph(device, graph, program);
+      loaded.write(inputs);
+      loaded.compute();
+      return loaded.read(isTraced);
     } finally {
       device.release(mark);
     }
   }
+
+  /** The graph's program for the device's present mark; what a mark is changes seldom. */
+  #programOf(graph: ResolvedGraph): GraphProgram {
+    const kept = this.#programs.get(graph);
+    if (kept !== undefined && kept.base === this.#device.mark) return kept;
+    const program = compileFor(this.#device, graph, false);
+    this.#programs.set(graph, program);
+    return program;
+  }
+}
+
+/** A program for the memory that the device would allocate next. */
+export function compileFor(
+  device: WasmDevice,
+  graph: ResolvedGraph,
+  keepsAll: boolean,
+): GraphProgram {
+  return compileGraph(graph, { base: device.mark, threads: device.threads, keepsAll });
 }
 
 /** A graph in device memory. Valid until the device's memory is released. */
 export class LoadedGraph {
   readonly #device: WasmDevice;
   readonly #graph: ResolvedGraph;
-  readonly #keepsAll: boolean;
-  readonly #emitter: Emitter;
-  readonly #values: readonly number[];
-  readonly #program: number;
-  readonly #fails: number;
-  readonly #scratch: number;
+  readonly #program: GraphProgram;
 
-  constructor(device: WasmDevice, graph: ResolvedGraph, keepsAll: boolean) {
+  constructor(device: WasmDevice, graph: ResolvedGraph, program: GraphProgram) {
     this.#device = device;
     this.#graph = graph;
-    this.#keepsAll = keepsAll;
-    const needs: NodeNeed[] = graph.nodes.map((_, i) => needOf(graph, i));
-    const placement = placeGraph(graph, needs, keepsAll);
-    const base = device.allocateUnset(placement.bytes);
-    this.#values = placement.values.map((offset) => base + offset);
-    this.#emitter = new Emitter((data) => device.place(data));
-    graph.nodes.forEach((node, index) => {
-      if (needs[index]!.isAlias) return;
-      compileNode(this.#emitter, {
-        ...{ index, node, out: this.#values[index]! },
-        types: node.inputs.map((input) => graph.nodes[input]!.type),
-        inputs: node.inputs.map((input) => this.#values[input]!),
-        workspace: base + placement.workspaces[index]!,
-      });
-    });
-    const { records, scratchBytes } = this.#emitter;
-    this.#fails = device.allocateUnset(records.length * 4);
-    this.#program = device.place(encodeGraph(records, this.#fails));
-    this.#scratch = device.allocateUnset(scratchBytes * device.threads);
+    this.#program = program;
+    const base = device.allocateUnset(program.bytes);
+    assert(base === program.base, "the program is for another place");
+    for (const { address, words } of program.data) device.write(address, words);
   }
 
-  /** Copies operands in, runs and copies results out. */
-  run(inputs: RunInputs): RunResult {
-    this.write(inputs);
-    this.compute();
-    const fails = this.#device.readI32(this.#fails, this.#emitter.records.length);
-    const failure = findFailure(this.#emitter.records, fails);
-    if (failure !== undefined) return { failure };
-    const outputs: Record<string, HostTensor> = {};
-    for (const { name, node } of this.#graph.outputs) outputs[name] = this.#read(node);
-    const trace = this.#keepsAll ? this.#graph.nodes.map((_, i) => this.#read(i)) : undefined;
-    return { failure: undefined, outputs, trace };
-  }
-
-  /** Copies the operands of the run into their places. */
+  /** Copies the operands of a run into their places. */
   write(inputs: RunInputs): void {
     this.#graph.nodes.forEach((node, i) => {
-      if (node.op === "constant") writeTensor(this.#device, this.#values[i]!, node.value);
-      if (node.op !== "input") return;
-      writeTensor(this.#device, this.#values[i]!, present(inputs[node.name]));
+      const address = this.#program.values[i]!;
+      if (node.op === "constant") writeTensor(this.#device, address, node.value);
+      if (node.op === "input") writeTensor(this.#device, address, present(inputs[node.name]));
     });
   }
 
   /** Runs the kernels on what has been written. */
   compute(): void {
-    const { records, scratchBytes } = this.#emitter;
-    this.#device.resetStatus(this.#fails, records.length);
-    this.#device.withScratch(this.#scratch, scratchBytes, () =>
-      this.#device.run(this.#program, records.length),
+    const { records, program, fails, scratch } = this.#program;
+    this.#device.resetStatus(fails, records.length);
+    this.#device.withScratch(scratch.address, scratch.bytesAThread, () =>
+      this.#device.run(program, records.length),
     );
   }
 
+  /** Copies results out: outputs, and with `isTraced` the values of all nodes, or the failure. */
+  read(isTraced: boolean): RunResult {
+    const { records, fails } = this.#program;
+    const failure = findFailure(records, this.#device.readI32(fails, records.length));
+    if (failure !== undefined) return { failure };
+    const outputs: Record<string, HostTensor> = {};
+    for (const { name, node } of this.#graph.outputs) outputs[name] = this.#read(node);
+    const trace = isTraced ? this.#graph.nodes.map((_, i) => this.#read(i)) : undefined;
+    return { failure: undefined, outputs, trace };
+  }
+
   #read(index: number): HostTensor {
-    return readTensor(this.#device, this.#values[index]!, this.#graph.nodes[index]!.type);
+    const { type } = this.#graph.nodes[index]!;
+    return readTensor(this.#device, this.#program.values[index]!, type);
   }
 }

@@ -41,7 +41,7 @@ test("runs without records between runs with records", async () => {
     return Array.from(value!.data as Float32Array);
   };
   const expected = await outputOf(sums);
-  for (let i = 0; i < 400; i++) {
+  for (let i = 0; i < 3000; i++) {
     deepEqual(await outputOf(alias), [0, 1, 2, 3, 4, 5]);
     deepEqual(await outputOf(joined), [0, 1, 2, 3, 4, 5]);
     deepEqual(await outputOf(sums), expected);
