@@ -7,13 +7,14 @@ import { type CaseSet, conformanceCases } from "./cases.ts";
 import { type DecoderOutcome, runDecoderCase } from "./decoder-cases.ts";
 import { type GraphCase, graphCases, runGraphCase } from "./graph-cases.ts";
 import { encodeGraphOutcome } from "./graph-conformance.ts";
+import { sweepFunctions } from "./plain/sweep.ts";
 import { createReferenceBackend } from "./reference/index.ts";
 
 /** What a device did with the cases of a set. */
 export interface ConformanceReport {
   readonly device: string;
   readonly cases: number;
-  /** Names of cases whose bits differ from the oracle's. */
+  /** Names of cases whose bits differ from the oracle's; `sweep/<op>` of functions that differ from the plain ones. */
   readonly mismatches: readonly string[];
   /** SHA-256, hex, over the names and results of all cases as this device computed them. */
   readonly digest: string;
@@ -29,12 +30,13 @@ export async function runConformance(
 ): Promise<ConformanceReport> {
   const expected = await oracleResults(set);
   const results = await caseResults(backend, set);
+  const swept = set === "full" && isGraphBackend(backend) ? await sweepMismatches(backend) : [];
   const differs = ({ bytes }: CaseResult, i: number): boolean =>
     !sameBytes(bytes, expected[i]!.bytes);
   return {
     device: backend.device,
     cases: results.length,
-    mismatches: results.filter(differs).map(({ id }) => id),
+    mismatches: [...results.filter(differs).map(({ id }) => id), ...swept],
     digest: digestOf(results),
   };
 }
@@ -89,6 +91,13 @@ async function graphResult(backend: ConformingBackend, sample: GraphCase): Promi
     if (error instanceof TensorError) return utf8Bytes(error.info.code);
     throw error;
   }
+}
+
+/** Functions with other bits than the plain program on 2^20 inputs each; 2^16 where BigInt computes them. */
+async function sweepMismatches(backend: Backend & GraphBackend): Promise<string[]> {
+  const stride = backend.name === "oracle" ? 65536 : 4096;
+  const reports = await sweepFunctions(backend, { stride, offset: stride / 2 });
+  return reports.filter(({ mismatches }) => mismatches.length > 0).map(({ op }) => `sweep/${op}`);
 }
 
 function isGraphBackend(backend: ConformingBackend): backend is Backend & GraphBackend {

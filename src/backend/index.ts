@@ -1,7 +1,12 @@
 // Backends behind one contract: the oracle, the CPU's and WebGPU's; conformance of any of them.
 export type { CaseSet } from "./cases.ts";
 export { type ConformanceReport, expectedDigest, runConformance } from "./conformance.ts";
-export { formatSignals, type NodeSignal, signalToNoise } from "./float64/signal.ts";
+export {
+  describeModelSignals,
+  formatSignals,
+  type NodeSignal,
+  signalToNoise,
+} from "./float64/signal.ts";
 export { type GraphCase, graphCases } from "./graph-cases.ts";
 export { findGraphMismatches } from "./graph-conformance.ts";
 export { type Stratum, sweepFunctions, type SweepReport, sweepUnary } from "./plain/sweep.ts";

@@ -9,10 +9,10 @@ export const PUBLISHED_CONFORMANCE: Readonly<
 > = {
   quick: {
     cases: 262,
-    digest: "cde3fdfa2d070559c5317e6a5d6044b04c0ca50ec2433e2b35faa310cab8cbbd",
+    digest: "355ce54d126c3ef85b1d96e44bc5e457b08e4bf048d74507309b438ce00abde8",
   },
   full: {
     cases: 291,
-    digest: "2fd57123759d25b78dd5aeb951a93441911ddd2bd855b1075591ba7b3cfb2e7a",
+    digest: "bc849b1cb3bf8123382f4371b784cc7352e1ac0f24219745c7dc51364aeffb7d",
   },
 };

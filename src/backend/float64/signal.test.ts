@@ -3,7 +3,13 @@
 
 import assert from "node:assert/strict";
 import test from "node:test";
-import { createReferenceBackend, formatSignals, graphCases, signalToNoise } from "../index.ts";
+import {
+  createReferenceBackend,
+  describeModelSignals,
+  formatSignals,
+  graphCases,
+  signalToNoise,
+} from "../index.ts";
 
 const oracle = createReferenceBackend();
 
@@ -42,4 +48,10 @@ test("the table names each node, and a run that fails says so", async () => {
     node: 1,
     row: 2,
   });
+});
+
+test("all models are described", async () => {
+  const text = await describeModelSignals(oracle);
+  assert.equal(text.match(/^graph\/model\//gm)?.length, 5);
+  assert.equal(text.match(/op dB/g)?.length, 5);
 });

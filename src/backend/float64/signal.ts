@@ -8,6 +8,7 @@ import {
   type RunFailure,
   type RunInputs,
 } from "gyrotron/tensor";
+import { graphCases } from "../graph-cases.ts";
 import { type FloatTensor, floatOf, interpretNode } from "./interpret.ts";
 
 /** Decibels of one node; an infinity where all bits agree with binary64. */
@@ -55,6 +56,17 @@ export async function signalToNoise(
     });
   }
   return signals;
+}
+
+/** The tables of all conformance cases that are models, for people. */
+export async function describeModelSignals(backend: GraphBackend): Promise<string> {
+  const tables: string[] = [];
+  for (const { id, graph, inputs } of graphCases(false)) {
+    if (!id.startsWith("graph/model/")) continue;
+    const signals = await signalToNoise(backend, graph, inputs);
+    tables.push(`${id}\n${"kind" in signals ? signals.kind : formatSignals(signals)}`);
+  }
+  return tables.join("\n\n");
 }
 
 /** A table for people: node, op, decibels of the op alone and of all so far. */
