@@ -51,6 +51,7 @@ const SAMPLES: readonly Sample[] = [
   sample("log-softmax", [matrix], { op: "log-softmax" }, matrix),
   sample("scatter-add", [matrix, indices], { op: "scatter-add" }, matrix),
   sample("quantize", [matrix], { op: "quantize", bits: 14 }, mantissas),
+  sample("quantize of a turned matrix", [matrix], { op: "turned" }, turned(mantissas)),
   sample(
     "quantize-columns",
     [matrix],
@@ -84,14 +85,11 @@ async function measure({ name, inputs, op, result }: Sample): Promise<(typeof re
   const nodes = inputs.map((type, i) =>
     node({ op: "input", name: `x${i}`, role: "data" }, [], type),
   );
-  nodes.push(
-    node(
-      op,
-      inputs.map((_, i) => i),
-      result,
-    ),
-  );
-  const graph: ResolvedGraph = { nodes, outputs: [{ name: "y", node: inputs.length }] };
+  if (op.op === "turned") {
+    nodes.push(node({ op: "transpose", permutation: [1, 0] }, [0], turned(matrix)));
+    nodes.push(node({ op: "quantize", bits: 14 }, [1], result));
+  } else nodes.push(node(op, [...inputs.keys()], result));
+  const graph: ResolvedGraph = { nodes, outputs: [{ name: "y", node: nodes.length - 1 }] };
   const device = await WasmDevice.create({ threads: 1 });
   new FunctionTables(device).provide(graph);
   const loaded = new LoadedGraph(device, graph, compileFor(device, graph, false));

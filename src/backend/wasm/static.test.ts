@@ -48,6 +48,10 @@ const ALLOWED: Readonly<Record<string, { why: string; functions: readonly string
     why: "mantissas of 24 bits and their sums below 2^53 in binary64; quotients far from any middle",
     functions: ["gridSum", "reduceRange", "roundQuotient", "sumListed"],
   },
+  "graph-turn": {
+    why: "products by powers of two, as in row",
+    functions: ["turnColumn", "turnEight"],
+  },
   index: {
     why: "section 9 one by one, products of 48 bits in binary64; comparisons",
     functions: ["argmaxRows", "siluRows"],

@@ -28,6 +28,25 @@ const FUNCTIONS = [
 const REDUCTIONS = ["sum", "mean", "variance"];
 const COMPARE = ["equal", "less", "less-or-equal"];
 
+/** Whether each node is a matrix (or several) turned round that only quantize reads, which reads it as it lies. */
+export function turnedForQuantize(graph: ResolvedGraph): boolean[] {
+  const found = graph.nodes.map((node, i) => {
+    if (node.op !== "transpose" || node.type.element !== "f32") return false;
+    const { permutation } = node;
+    const last = permutation.length - 1;
+    const swaps = permutation.every((axis, at) =>
+      at < last - 1 ? axis === at : axis === (at === last ? last - 1 : last),
+    );
+    const isKept = graph.outputs.some((output) => output.node === i);
+    return swaps && last >= 1 && !isKept && !keepsOrder(node.type.shape, permutation);
+  });
+  for (const node of graph.nodes) {
+    if (node.op === "quantize") continue;
+    for (const input of node.inputs) found[input] = false;
+  }
+  return found;
+}
+
 /** What a node needs of memory besides its value. */
 export function needOf(graph: ResolvedGraph, index: number): NodeNeed {
   const node = graph.nodes[index]!;
@@ -199,6 +218,12 @@ function compileRows(emitter: Emitter, at: NodeContext, node: Node<number>): voi
     case "quantize":
     case "quantize-columns": {
       const out = [at.out + exponentsOffset(node.type), paddedColumns(node.type), node.bits];
+      if (at.isTurned) {
+        const [matrix, count] = [elementCount(type.shape.slice(0, -2)), type.shape.at(-2)!];
+        const units = matrix * Math.ceil(count / 16);
+        emitter.needScratch((columns + 1) * 64);
+        return emitter.emit(at, "quantizeTurned", units, [...head, ...out, count]);
+      }
       if (node.op === "quantize") return emitter.emit(at, "quantize", rows, [...head, ...out]);
       const scales = at.out + scalesOffset(node.type);
       return emitter.emit(at, "quantizeColumns", rows, [...head, ...out, scales]);

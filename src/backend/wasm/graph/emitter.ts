@@ -14,6 +14,8 @@ export interface NodeContext {
   readonly inputs: readonly number[];
   readonly out: number;
   readonly workspace: number;
+  /** Whether the first operand has not been turned round: it lies with its last two axes swapped. */
+  readonly isTurned: boolean;
 }
 
 /** The program of a graph as it grows. */

@@ -116,6 +116,43 @@ test("threads, splits and garbage in memory change no bit of a large graph", asy
   }
 });
 
+test("quantize reads a turned matrix as it lies: the bits of turning it first", async () => {
+  const v = new CaseValues("turned");
+  for (const shape of [
+    [1, 7],
+    [5, 1],
+    [8, 16],
+    [9, 17],
+    [2, 23, 35],
+    [3, 2, 16, 70],
+    [0, 4],
+    [4, 0],
+  ]) {
+    const g = new GraphBuilder();
+    const x = g.input("x", f32(...shape));
+    g.output("y", g.quantize(g.swapAxes(x), 14));
+    const count = shape.reduce((product, size) => product * size, 1);
+    // Some columns are on grids too fine for binary32.
+    const data = v
+      .moderate(count)
+      .map((value, i) => Math.fround(i % 5 === 0 ? value * 1e-40 : value));
+    for (const scale of [1, 1e-38]) {
+      const scaled = data.map((value) => Math.fround(value * scale));
+      const { graph, inputs } = prepareRun(g.build(), {
+        x: { element: "f32", shape, data: scaled },
+      });
+      await onDevice({ threads: 2, fill: 0x33, schedule: 5 }, async (graphs) => {
+        const plain = await graphs.runGraph(graph, inputs);
+        const traced = await graphs.runGraph(graph, inputs, { trace: true });
+        equal(plain.failure ?? traced.failure, undefined);
+        if (plain.failure !== undefined || traced.failure !== undefined) return;
+        const [a, b] = [traced.outputs["y"]!, plain.outputs["y"]!];
+        equal(describeTensorDifference(a, b), undefined, `${shape.join()} ${scale}`);
+      });
+    }
+  }
+});
+
 test("rows do not see each other: half of the rows alone give the same bits", async () => {
   const whole = rowsGraph(12);
   const half = rowsGraph(6);

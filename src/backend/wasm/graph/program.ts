@@ -3,7 +3,7 @@
 
 import type { ResolvedGraph } from "gyrotron/tensor";
 import { roundUp } from "../layout.ts";
-import { compileNode, needOf } from "./compile.ts";
+import { compileNode, needOf, turnedForQuantize } from "./compile.ts";
 import { Emitter } from "./emitter.ts";
 import { placeGraph } from "./placement.ts";
 import { encodeGraph, type GraphRecord } from "./record.ts";
@@ -33,7 +33,11 @@ export function compileGraph(
   options: { base: number; threads: number; keepsAll: boolean },
 ): GraphProgram {
   const { base, threads, keepsAll } = options;
-  const needs = graph.nodes.map((_, i) => needOf(graph, i));
+  const turned = keepsAll ? [] : turnedForQuantize(graph);
+  const needs = graph.nodes.map((_, i) => {
+    const need = needOf(graph, i);
+    return turned[i] === true ? { ...need, isAlias: true } : need;
+  });
   const placement = placeGraph(graph, needs, keepsAll);
   const values = placement.values.map((offset) => base + offset);
   let top = base + roundUp(placement.bytes, ALIGNMENT);
@@ -56,6 +60,7 @@ export function compileGraph(
       types: node.inputs.map((input) => graph.nodes[input]!.type),
       inputs: node.inputs.map((input) => values[input]!),
       workspace: base + placement.workspaces[index]!,
+      isTurned: turned[node.inputs[0] ?? -1] === true,
     });
   });
   const { records, scratchBytes } = emitter;

@@ -49,6 +49,7 @@ export const GRAPH_CODES = {
   randomBits: 103,
   dropout: 104,
   sample: 105,
+  quantizeTurned: 106,
 } as const;
 
 /** One kernel call of a graph. */

@@ -39,6 +39,7 @@ import {
   softmaxRange,
 } from "./graph-row.as";
 import { foldRange, groupUpdates, reduceRange, scatterRange } from "./graph-sum.as";
+import { quantizeTurnedRange } from "./graph-turn.as";
 import { SCRATCH, SCRATCH_BYTES, address, word } from "./layout.as";
 
 /** This thread's share of a record. */
@@ -150,6 +151,8 @@ function part(control: usize, p: usize, scratch: usize, from: i32, to: i32): voi
       return dropoutRange(p, from, to);
     case 105:
       return sampleRange(control, p, scratch, from, to);
+    case 106:
+      return quantizeTurnedRange(p, scratch, from, to);
     default:
       unreachable();
   }
