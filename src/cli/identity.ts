@@ -1,8 +1,14 @@
 // Who signs the calls of the command line: nobody (anonymous), or a key from a PEM file.
 
-import { createPrivateKey, type KeyObject } from "node:crypto";
+import { createPrivateKey, createPublicKey, type KeyObject, sign } from "node:crypto";
 import { readFileSync } from "node:fs";
-import { AnonymousIdentity, type SignIdentity } from "@icp-sdk/core/agent";
+import {
+  AnonymousIdentity,
+  type DerEncodedPublicKey,
+  type PublicKey,
+  type Signature,
+  SignIdentity,
+} from "@icp-sdk/core/agent";
 import { Ed25519KeyIdentity } from "@icp-sdk/core/identity";
 import { Secp256k1KeyIdentity } from "@icp-sdk/core/identity/secp256k1";
 import { parseHex } from "gyrotron/base";
@@ -15,7 +21,7 @@ export type CliIdentity = SignIdentity | AnonymousIdentity;
 const ED25519_V2_PREFIX = "3053020101300506032b657004220420";
 const SEED_BYTES = 32;
 
-/** The anonymous identity, or the key in `pemFile`: Ed25519 or secp256k1, PKCS #8 or SEC 1. @throws CliError */
+/** The anonymous identity, or the key in `pemFile`: Ed25519, secp256k1 or P-256, PKCS #8 or SEC 1. @throws CliError */
 export function loadIdentity(pemFile: string | undefined): CliIdentity {
   if (pemFile === undefined) return new AnonymousIdentity();
   const pem = readPem(pemFile);
@@ -26,8 +32,31 @@ export function loadIdentity(pemFile: string | undefined): CliIdentity {
   const secret = new Uint8Array(Buffer.from(d, "base64url"));
   if (crv === "Ed25519") return Ed25519KeyIdentity.generate(secret);
   if (crv === "secp256k1") return Secp256k1KeyIdentity.fromSecretKey(secret);
-  const problem = `${crv ?? key.asymmetricKeyType ?? "its"} keys are not supported: Ed25519 and secp256k1 are`;
+  if (crv === "P-256") return new P256Identity(key);
+  const problem = `${crv ?? key.asymmetricKeyType ?? "its"} keys are not supported: Ed25519, secp256k1 and P-256 are`;
   throw new CliError({ code: "cli/identity", file: pemFile, problem });
+}
+
+/** A P-256 key that OpenSSL signs with. */
+class P256Identity extends SignIdentity {
+  readonly #key: KeyObject;
+  readonly #der: DerEncodedPublicKey;
+
+  constructor(key: KeyObject) {
+    super();
+    this.#key = key;
+    const der = createPublicKey(key).export({ format: "der", type: "spki" });
+    this.#der = new Uint8Array(der) as DerEncodedPublicKey;
+  }
+
+  override getPublicKey(): PublicKey {
+    return { toDer: () => this.#der };
+  }
+
+  override async sign(blob: Uint8Array): Promise<Signature> {
+    const signature = sign("sha256", blob, { key: this.#key, dsaEncoding: "ieee-p1363" });
+    return new Uint8Array(signature) as Signature;
+  }
 }
 
 function readPem(file: string): string {

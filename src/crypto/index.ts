@@ -1,6 +1,7 @@
 // Hashes, keys, signatures, principals, and the two encodings that signatures are made over: CBOR
 // and the representation-independent hash. Thin over noble and cborg; imports base only.
 export * from "./cbor.ts";
+export type { PlainKey } from "./cose.ts";
 export * from "./error.ts";
 export * from "./principal.ts";
 export {
@@ -16,6 +17,7 @@ export {
 } from "./provider.ts";
 export * from "./public-key.ts";
 export * from "./representation-hash.ts";
+export type { RsaKey } from "./rsa.ts";
 export * from "./signature.ts";
 export {
   deriveThresholdKey,
@@ -27,3 +29,4 @@ export {
   verifyThreshold,
 } from "./threshold/threshold-key.ts";
 export { isTransportKey } from "./threshold/vetkd-key.ts";
+export { openWebAuthnSignature } from "./webauthn.ts";

@@ -1,11 +1,13 @@
 // Public keys as DER SubjectPublicKeyInfo: recognising the schemes of the IC interface and nothing
-// else. Each scheme has exactly one accepted encoding, so a key is a fixed prefix and raw bytes.
-// WebAuthn and canister signatures are recognised by their OID but not supported yet.
+// else. Each plain scheme has exactly one accepted encoding, so a key is a fixed prefix and raw bytes;
+// WebAuthn's and canisters' keys are an identifier and a bit string.
 
-import { concatBytes, equalBytes, parseHex, present } from "gyrotron/base";
+import { concatBytes, equalBytes, parseHex, present, PRINCIPAL_BYTES_MAX } from "gyrotron/base";
+import { parseCoseKey, type PlainKey } from "./cose.ts";
+import { DER_BIT_STRING, DER_SEQUENCE, onlyDer, readDer } from "./der.ts";
 import { CryptoError } from "./error.ts";
 
-/** Schemes whose signatures this area can verify. */
+/** Schemes that keys of fixed length have. */
 export type KeyScheme = "ed25519" | "ecdsa-secp256k1" | "ecdsa-p256" | "bls12-381";
 
 /** A parsed key: 32 bytes (Ed25519), an uncompressed point of 65 (ECDSA), or 96 bytes in G2 (BLS). */
@@ -33,14 +35,49 @@ const SCHEMES: readonly { scheme: KeyScheme; prefix: Uint8Array; rawBytes: numbe
   },
 ];
 
-/** DER encodings of object identifiers that are known but not supported. */
-const UNSUPPORTED: readonly { name: string; oid: Uint8Array }[] = [
-  { name: "WebAuthn (COSE)", oid: hex("060a2b0601040183b8430101") },
-  { name: "canister signature", oid: hex("060a2b0601040183b8430102") },
-  { name: "RSA", oid: hex("06092a864886f70d010101") },
-];
+/** A key in an authenticator: it signs what a browser makes of a message. */
+export interface WebAuthnKey {
+  readonly scheme: "webauthn";
+  readonly key: PlainKey;
+}
 
-/** Parses a DER public key. @throws CryptoError `crypto/public-key` if malformed or of a scheme not supported */
+/** A canister, which signs by certifying. */
+export interface CanisterSignatureKey {
+  readonly scheme: "canister-signature";
+  readonly canisterId: Uint8Array;
+  readonly seed: Uint8Array;
+}
+
+/** A key that a request or a delegation may be signed with. */
+export type UserKey = PublicKey | WebAuthnKey | CanisterSignatureKey;
+
+/** DER encodings of object identifiers of keys that hold more than raw bytes. */
+const OID_COSE = hex("060a2b0601040183b8430101");
+const OID_CANISTER_SIGNATURE = hex("060a2b0601040183b8430102");
+const OID_RSA = hex("06092a864886f70d010101");
+
+/** Parses the key of a user. @throws CryptoError `crypto/public-key` if malformed or of a scheme not supported */
+export function parseUserKey(der: Uint8Array): UserKey {
+  const parts = keyInfo(der);
+  if (parts === undefined) return parsePublicKey(der);
+  const { algorithm, key } = parts;
+  if (equalBytes(algorithm, OID_COSE)) return { scheme: "webauthn", key: parseCoseKey(key) };
+  if (equalBytes(algorithm, OID_CANISTER_SIGNATURE)) return canisterSignatureKey(key);
+  return parsePublicKey(der);
+}
+
+/** DER encoding of a key in COSE form. */
+export function encodeCosePublicKey(cose: Uint8Array): Uint8Array {
+  return encodeKeyInfo(OID_COSE, cose);
+}
+
+/** DER encoding of a canister's key. The seed is the canister's choice. */
+export function encodeCanisterSignatureKey(canisterId: Uint8Array, seed: Uint8Array): Uint8Array {
+  const key = concatBytes(Uint8Array.of(canisterId.length), canisterId, seed);
+  return encodeKeyInfo(OID_CANISTER_SIGNATURE, key);
+}
+
+/** Parses a DER public key of a plain scheme. @throws CryptoError `crypto/public-key` if malformed or of another scheme */
 export function parsePublicKey(der: Uint8Array): PublicKey {
   for (const { scheme, prefix, rawBytes } of SCHEMES) {
     if (der.length !== prefix.length + rawBytes || !startsWith(der, 0, prefix)) continue;
@@ -48,10 +85,8 @@ export function parsePublicKey(der: Uint8Array): PublicKey {
     if (rawBytes === 65 && bytes[0] !== 4) throw invalid("ECDSA key is not an uncompressed point");
     return { scheme, bytes };
   }
-  const known = UNSUPPORTED.find(({ oid }) => algorithmStartsWith(der, oid));
-  throw invalid(
-    known === undefined ? "unsupported or malformed DER key" : `unsupported scheme ${known.name}`,
-  );
+  const isRsa = equalBytes(keyInfo(der)?.algorithm ?? der, OID_RSA);
+  throw invalid(isRsa ? "unsupported scheme RSA" : "unsupported or malformed DER key");
 }
 
 /** DER encoding of a raw key. */
@@ -62,20 +97,45 @@ export function encodePublicKey(key: PublicKey): Uint8Array {
   return concatBytes(prefix, key.bytes);
 }
 
-/** Whether the algorithm identifier of a SubjectPublicKeyInfo begins with this object identifier. */
-function algorithmStartsWith(der: Uint8Array, oid: Uint8Array): boolean {
-  const outer = sequenceContent(der, 0);
-  const inner = outer === undefined ? undefined : sequenceContent(der, outer);
-  return inner !== undefined && startsWith(der, inner, oid);
+function canisterSignatureKey(key: Uint8Array): CanisterSignatureKey {
+  const idBytes = key[0] ?? 0;
+  if (idBytes === 0 || idBytes > PRINCIPAL_BYTES_MAX || key.length <= idBytes)
+    throw invalid("key of a canister signature names no canister");
+  return {
+    scheme: "canister-signature",
+    canisterId: key.slice(1, 1 + idBytes),
+    seed: key.slice(1 + idBytes),
+  };
 }
 
-/** Offset of the content of the DER sequence at `offset`, for lengths below 64 KiB. */
-function sequenceContent(der: Uint8Array, offset: number): number | undefined {
-  if (der[offset] !== 0x30) return undefined;
-  const length = der[offset + 1];
-  if (length === undefined) return undefined;
-  if (length < 0x80) return offset + 2;
-  return length === 0x81 ? offset + 3 : length === 0x82 ? offset + 4 : undefined;
+/** Algorithm identifier and key of a SubjectPublicKeyInfo whose bit string has whole bytes. */
+function keyInfo(der: Uint8Array): { algorithm: Uint8Array; key: Uint8Array } | undefined {
+  const info = onlyDer(der, DER_SEQUENCE);
+  const algorithm = info === undefined ? undefined : readDer(info);
+  if (algorithm?.tag !== DER_SEQUENCE) return undefined;
+  const bits = onlyDer(algorithm.rest, DER_BIT_STRING);
+  if (bits?.[0] !== 0) return undefined;
+  // RSA's identifier has a parameter of no content, which the others lack.
+  const identifier = readDer(algorithm.content);
+  const hasNull = identifier !== undefined && equalBytes(identifier.rest, Uint8Array.of(5, 0));
+  const oid = hasNull ? algorithm.content.subarray(0, -2) : algorithm.content;
+  return { algorithm: oid, key: bits.subarray(1) };
+}
+
+function encodeKeyInfo(oid: Uint8Array, key: Uint8Array): Uint8Array {
+  const bits = element(DER_BIT_STRING, concatBytes(Uint8Array.of(0), key));
+  return element(DER_SEQUENCE, concatBytes(element(DER_SEQUENCE, oid), bits));
+}
+
+function element(tag: number, content: Uint8Array): Uint8Array {
+  const { length } = content;
+  const head =
+    length < 0x80
+      ? Uint8Array.of(tag, length)
+      : length < 0x100
+        ? Uint8Array.of(tag, 0x81, length)
+        : Uint8Array.of(tag, 0x82, length >> 8, length & 0xff);
+  return concatBytes(head, content);
 }
 
 function startsWith(bytes: Uint8Array, offset: number, prefix: Uint8Array): boolean {

@@ -3,17 +3,19 @@
 
 import { assert, concatBytes, equalBytes, parseHex, present } from "gyrotron/base";
 import { CryptoError } from "./error.ts";
-import type { PublicKey } from "./public-key.ts";
+import type { PlainKey } from "./cose.ts";
 import { encodePublicKey } from "./public-key.ts";
 import { backgroundCrypto, cryptoProvider } from "./provider.ts";
+import { verifyRsaSha256 } from "./rsa.ts";
 
 /**
  * Whether `signature` is one by `key` over `message`. Never throws on malformed input.
  * Ed25519: canonical key of large order, canonical R and S, equation without cofactor.
  * ECDSA: SHA-256, r·s of 64 bytes, high s accepted. BLS: 48 bytes in G1, message unhashed.
+ * RSA: PKCS #1 v1.5 with SHA-256.
  */
 export function verifySignature(
-  key: PublicKey,
+  key: PlainKey,
   message: Uint8Array,
   signature: Uint8Array,
 ): boolean {
@@ -36,12 +38,14 @@ export function verifySignature(
       );
     case "bls12-381":
       return verifyBls(key.bytes, message, signature);
+    case "rsa-sha256":
+      return verifyRsaSha256(key, message, signature);
   }
 }
 
 /** As verifySignature, off the calling thread where the scheme allows. */
 export async function verifySignatureInBackground(
-  key: PublicKey,
+  key: PlainKey,
   message: Uint8Array,
   signature: Uint8Array,
 ): Promise<boolean> {

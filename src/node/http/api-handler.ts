@@ -163,7 +163,10 @@ export class ApiHandler {
     if (this.#readCount >= READS_MAX) return OVERLOADED;
     const envelope = decodeEnvelope(body, "read_state");
     if (!envelope.ok) return refused(envelope);
-    const request = validateEnvelope<ReadStateContent>(envelope, { nowNs: this.#node.nowNs() });
+    const request = validateEnvelope<ReadStateContent>(envelope, {
+      nowNs: this.#node.nowNs(),
+      rootKeyDer: this.#node.rootKeyDer,
+    });
     if (!request.ok) return refused(request);
     const { sender, authenticated, content } = request;
     const options = {
@@ -207,6 +210,7 @@ export class ApiHandler {
     }
     const options = {
       nowNs: this.#node.nowNs(),
+      rootKeyDer: this.#node.rootKeyDer,
       ...(route.endpoint.kind === "canister" ? { urlCanisterId: route.endpoint.id } : {}),
       managementTarget,
     };

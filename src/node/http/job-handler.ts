@@ -64,7 +64,7 @@ export class JobHandler {
     response: ServerResponse,
   ): HttpReply | undefined {
     if (this.#streamCount >= STREAMS_MAX) return UNAVAILABLE;
-    const asked = readPreviewRequest(body, this.#node.nowNs());
+    const asked = readPreviewRequest(body, this.#node);
     if ("text" in asked) return textReply(asked.status, asked.text);
     const { requestId, sender } = asked;
     const known = this.#node.publicState.request(requestId);
@@ -128,11 +128,14 @@ function encodeReceipts(receipts: readonly ProvenReceipt[]): Uint8Array {
 /** A preview is asked for by a read_state request, which any agent can sign. */
 function readPreviewRequest(
   body: Uint8Array,
-  nowNs: bigint,
+  node: NodeCore,
 ): { requestId: Uint8Array; sender: Uint8Array } | Refusal {
   const envelope = decodeEnvelope(body, "read_state");
   if (!envelope.ok) return envelope;
-  const request = validateEnvelope<ReadStateContent>(envelope, { nowNs });
+  const request = validateEnvelope<ReadStateContent>(envelope, {
+    nowNs: node.nowNs(),
+    rootKeyDer: node.rootKeyDer,
+  });
   if (!request.ok) return request;
   const [path, ...others] = request.content.paths;
   const [label, requestId] = path ?? [];

@@ -1,4 +1,6 @@
 // The certified state tree: records, hash trees, witnesses and certificates.
+export { canisterSignatureProblem, encodeCanisterSignature } from "./canister-signature.ts";
+export { type CertifiedData, readCertifiedData } from "./certified-data.ts";
 export {
   type Certificate,
   type CertificateDelegation,

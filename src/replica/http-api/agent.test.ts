@@ -124,7 +124,11 @@ class EchoNode {
     if (kind === "read_state") return this.#readState(body, endpoint, version, nowNs);
     const envelope = decodeEnvelope(body, kind);
     if (!envelope.ok) return refused(envelope);
-    const request = validateEnvelope(envelope, { nowNs, urlCanisterId: endpoint.id });
+    const request = validateEnvelope(envelope, {
+      nowNs,
+      rootKeyDer: rootKey,
+      urlCanisterId: endpoint.id,
+    });
     if (!request.ok) return refused(request);
     const { content, requestId, sender } = request;
     const result = echo(content.methodName, content.argument);
@@ -159,7 +163,7 @@ class EchoNode {
   ): Answer {
     const envelope = decodeEnvelope(body, "read_state");
     if (!envelope.ok) return refused(envelope);
-    const request = validateEnvelope(envelope, { nowNs });
+    const request = validateEnvelope(envelope, { nowNs, rootKeyDer: rootKey });
     if (!request.ok) return refused(request);
     const granted = authorizeReadState(request.content.paths, {
       sender: request.sender,

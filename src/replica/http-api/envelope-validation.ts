@@ -21,15 +21,19 @@ import {
   CryptoError,
   DOMAIN_DELEGATION,
   DOMAIN_REQUEST,
+  DOMAIN_SENDER_INFO,
   formatPrincipal,
   isAnonymous,
   isManagementCanister,
-  type PublicKey,
-  parsePublicKey,
+  openWebAuthnSignature,
+  parseUserKey,
+  type PlainKey,
   selfAuthenticating,
+  type UserKey,
   verifySignature,
 } from "gyrotron/crypto";
-import type { CallContent, RequestContent } from "./content.ts";
+import { canisterSignatureProblem } from "../certification/index.ts";
+import type { CallContent, RequestContent, SenderInfo } from "./content.ts";
 import type { Envelope, SenderAuthentication, SignedDelegation } from "./envelope.ts";
 import type { Refusal } from "./refusal.ts";
 import { refuse } from "./refusal.ts";
@@ -39,6 +43,8 @@ import { formatTimestamp } from "./timestamp.ts";
 export interface ValidationOptions {
   /** Block time, or the node's clock. */
   nowNs: bigint;
+  /** Root key (DER) of the network, under which canisters' signatures are certified. */
+  rootKeyDer: Uint8Array;
   /** Effective canister id of the URL; left out where there is no URL. */
   urlCanisterId?: Uint8Array;
   /** Canister that a management call is about, read from its argument; undefined: any will do. */
@@ -75,7 +81,8 @@ export function validateEnvelope<C extends RequestContent>(
 ): ValidRequest<C> | Refusal {
   const early = earlyRefusal(envelope, options);
   if (early !== undefined) return early;
-  return acceptFrom(options.authenticated ?? authenticateSender(envelope), envelope, options);
+  const { rootKeyDer, authenticated } = options;
+  return acceptFrom(authenticated ?? authenticateSender(envelope, rootKeyDer), envelope, options);
 }
 
 /** As validateEnvelope, with signatures verified by `verify`, which may take its time. */
@@ -86,7 +93,8 @@ export async function validateEnvelopeWith<C extends RequestContent>(
 ): Promise<ValidRequest<C> | Refusal> {
   const early = earlyRefusal(envelope, options);
   if (early !== undefined) return early;
-  return acceptFrom(await authenticateSenderWith(envelope, verify), envelope, options);
+  const authenticated = await authenticateSenderWith(envelope, options.rootKeyDer, verify);
+  return acceptFrom(authenticated, envelope, options);
 }
 
 /** What is misdirected, too large or late is refused before its signatures cost anything. */
@@ -117,48 +125,56 @@ function acceptFrom<C extends RequestContent>(
   };
 }
 
-/** A signature to be checked. */
+/** A plain signature to be checked. */
 export interface SignatureCheck {
-  key: PublicKey;
+  key: PlainKey;
   message: Uint8Array;
   signature: Uint8Array;
 }
 
+const SENDER_INFO_WITHOUT_CANISTER =
+  "Invalid sender info: it is only allowed with keys of canister signatures.";
+
 type Verify = (check: SignatureCheck) => boolean;
+
+/** How signatures are checked: plain ones by `verify`, canisters' under the root key. */
+interface Verification {
+  verify: Verify;
+  rootKeyDer: Uint8Array;
+}
 
 const verifyNow: Verify = ({ key, message, signature }) => verifySignature(key, message, signature);
 
 /** As authenticateSender, with signatures verified by `verify`, which may take its time. */
 async function authenticateSenderWith(
   envelope: Envelope,
+  rootKeyDer: Uint8Array,
   verify: (check: SignatureCheck) => Promise<boolean>,
 ): Promise<AuthenticatedSender | Refusal> {
   // First as if all signatures were good, which says what there is to check.
   const checks: SignatureCheck[] = [];
-  const supposed = authenticateSender(envelope, (check) => checks.push(check) > 0);
+  const supposed = authenticateSender(envelope, rootKeyDer, (check) => checks.push(check) > 0);
   if (!supposed.ok || checks.length === 0) return supposed;
   const answers = await Promise.all(checks.map(verify));
   if (answers.every((isGood) => isGood)) return supposed;
   let next = 0;
-  return authenticateSender(envelope, () => answers[next++] === true);
+  return authenticateSender(envelope, rootKeyDer, () => answers[next++] === true);
 }
 
 /** Checks sender, signature and delegation chain: the part that depends on the envelope's bytes alone. */
 export function authenticateSender(
   envelope: Envelope,
+  rootKeyDer: Uint8Array,
   verify: Verify = verifyNow,
 ): AuthenticatedSender | Refusal {
   const { content, authentication } = envelope;
   const { sender } = content;
-  if (content.kind !== "read_state" && content.senderInfo !== undefined) {
-    return refuse(
-      400,
-      "Invalid sender info: it is only allowed with canister signatures, which are not supported.",
-    );
-  }
+  const verification = { verify, rootKeyDer };
+  const senderInfo = content.kind === "read_state" ? undefined : content.senderInfo;
   if (isAnonymous(sender)) {
     if (authentication !== undefined)
       return refuse(400, "Signature is not allowed for the anonymous user.");
+    if (senderInfo !== undefined) return refuse(400, SENDER_INFO_WITHOUT_CANISTER);
     return {
       ok: true,
       sender,
@@ -175,8 +191,9 @@ export function authenticateSender(
     return refuse(400, `The user id '${user}' does not match the public key '${key}'`);
   }
   const refusal =
-    chainRefusal(authentication, verify) ??
-    requestSignatureRefusal(authentication, envelope.requestId, verify);
+    chainRefusal(authentication, verification) ??
+    requestSignatureRefusal(authentication, envelope.requestId, verification) ??
+    (senderInfo && senderInfoRefusal(publicKeyDer, senderInfo, verification));
   if (refusal !== undefined) return refusal;
   return {
     ok: true,
@@ -270,7 +287,7 @@ function delegationRefusal(
 /** Everything wrong with the delegations themselves. */
 function chainRefusal(
   { publicKeyDer, delegations }: SenderAuthentication,
-  verify: Verify,
+  verification: Verification,
 ): Refusal | undefined {
   const count = delegations.length;
   if (count > DELEGATIONS_MAX) {
@@ -290,7 +307,7 @@ function chainRefusal(
   }
   let signerDer = publicKeyDer;
   for (const delegation of delegations) {
-    const problem = linkProblem(signerDer, delegation, verify);
+    const problem = linkProblem(signerDer, delegation, verification);
     if (problem !== undefined) return refuse(400, `Invalid delegation: ${problem}`);
     signerDer = delegation.publicKeyDer;
   }
@@ -300,7 +317,7 @@ function chainRefusal(
 function linkProblem(
   signerDer: Uint8Array,
   delegation: SignedDelegation,
-  verify: Verify,
+  verification: Verification,
 ): string | undefined {
   const { targets, permissions } = delegation;
   if (targets !== undefined && targets.length > DELEGATION_TARGETS_MAX) {
@@ -314,41 +331,75 @@ function linkProblem(
     signerDer,
     concatBytes(DOMAIN_DELEGATION, delegation.hash),
     delegation.signature,
-    verify,
+    verification,
   );
 }
 
 function requestSignatureRefusal(
   sender: SenderAuthentication,
   requestId: Uint8Array,
-  verify: Verify,
+  verification: Verification,
 ): Refusal | undefined {
   const signerDer = sender.delegations.at(-1)?.publicKeyDer ?? sender.publicKeyDer;
   const problem = signatureProblem(
     signerDer,
     concatBytes(DOMAIN_REQUEST, requestId),
     sender.signature,
-    verify,
+    verification,
   );
   return problem === undefined ? undefined : refuse(400, `Invalid signature: ${problem}`);
+}
+
+/** What the issuer of the sender's identity says of them counts only with the issuer's signature. */
+function senderInfoRefusal(
+  publicKeyDer: Uint8Array,
+  { info, signer, signature }: SenderInfo,
+  { rootKeyDer }: Verification,
+): Refusal | undefined {
+  const key = userKey(publicKeyDer);
+  if (typeof key === "string" || key.scheme !== "canister-signature")
+    return refuse(400, SENDER_INFO_WITHOUT_CANISTER);
+  if (!equalBytes(key.canisterId, signer)) {
+    const [named, own] = [formatPrincipal(signer), formatPrincipal(key.canisterId)];
+    return refuse(
+      400,
+      `Invalid sender info: the signer ${named} is not the key's canister ${own}.`,
+    );
+  }
+  const message = concatBytes(DOMAIN_SENDER_INFO, info);
+  const problem = canisterSignatureProblem(key, message, signature, rootKeyDer);
+  return problem === undefined
+    ? undefined
+    : refuse(400, `Invalid sender info: Invalid canister signature: ${problem}`);
 }
 
 function signatureProblem(
   keyDer: Uint8Array,
   message: Uint8Array,
   signature: Uint8Array,
-  verify: Verify,
+  { verify, rootKeyDer }: Verification,
 ): string | undefined {
   const key = userKey(keyDer);
   if (typeof key === "string") return `Invalid public key: ${key}`;
+  if (key.scheme === "canister-signature") {
+    const problem = canisterSignatureProblem(key, message, signature, rootKeyDer);
+    return problem === undefined ? undefined : `Invalid canister signature: ${problem}`;
+  }
+  if (key.scheme === "webauthn") {
+    const opened = openWebAuthnSignature(key.key, message, signature);
+    if (!opened.ok) return `WebAuthn error: ${opened.problem}`;
+    if (verify({ key: key.key, message: opened.message, signature: opened.signature }))
+      return undefined;
+    return `WebAuthn error: the ${key.key.scheme} signature does not verify.`;
+  }
   if (verify({ key, message, signature })) return undefined;
   return `Invalid basic signature: the ${key.scheme} signature does not verify.`;
 }
 
 /** A key that users may sign with, or what is wrong with it. */
-function userKey(der: Uint8Array): PublicKey | string {
+function userKey(der: Uint8Array): UserKey | string {
   try {
-    const key = parsePublicKey(der);
+    const key = parseUserKey(der);
     return key.scheme === "bls12-381" ? "BLS keys are not allowed for users." : key;
   } catch (error) {
     if (error instanceof CryptoError && error.info.code === "crypto/public-key")

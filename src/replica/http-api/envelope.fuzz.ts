@@ -3,7 +3,7 @@
 //   node --conditions=source src/replica/http-api/envelope.fuzz.ts 60
 
 import fc from "fast-check";
-import { concatBytes } from "gyrotron/base";
+import { concatBytes, EMPTY_BYTES } from "gyrotron/base";
 import {
   ANONYMOUS_PRINCIPAL,
   ed25519PublicKeyDer,
@@ -64,7 +64,7 @@ export function decodeAndValidate(bytes: Uint8Array): number {
   for (const kind of ["call", "query", "read_state"] as const) {
     const envelope = decodeEnvelope(bytes, kind);
     if (!envelope.ok) continue;
-    validateEnvelope(envelope, { nowNs: 10n ** 18n });
+    validateEnvelope(envelope, { nowNs: 10n ** 18n, rootKeyDer: EMPTY_BYTES });
     envelopes++;
   }
   return envelopes;

@@ -34,6 +34,7 @@ export function inductIngress(
   if (!envelope.ok) return;
   const request = validateEnvelope(envelope, {
     nowNs: context.timeNs,
+    rootKeyDer: context.network.rootKeyDer,
     ...(authenticated && { authenticated }),
   });
   if (!request.ok || context.state.ingress(request.requestId) !== undefined) return;
