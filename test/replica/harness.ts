@@ -167,11 +167,10 @@ export class ReplicaHarness {
     methodName: string,
     argument: Uint8Array = new Uint8Array(),
   ): QueryResult {
-    return this.replica.query(
-      this.view,
-      this.timeNs,
-      this.content(canisterId, methodName, argument),
-    );
+    const content = this.content(canisterId, methodName, argument);
+    // What the query took is not part of the answer.
+    const { usage: _, ...answer } = this.replica.query(this.view, this.timeNs, content);
+    return answer;
   }
 
   content(
