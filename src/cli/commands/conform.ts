@@ -6,10 +6,11 @@ import {
   createReferenceBackend,
   createWasmBackend,
   createWebGpuBackend,
+  describeModelSignals,
   PUBLISHED_CONFORMANCE,
   runConformance,
 } from "gyrotron/backend";
-import type { Backend } from "gyrotron/tensor";
+import type { Backend, GraphBackend } from "gyrotron/tensor";
 import { fact } from "../answer-report.ts";
 import { CliError } from "../cli-error.ts";
 import type { Command } from "../command.ts";
@@ -24,19 +25,22 @@ const CASE_SETS: readonly CaseSet[] = ["quick", "full"];
 const SHOWN_MAX = 20;
 
 export const conform: Command = {
-  usage: "conform [--backend wasm|webgpu|oracle] [--cases quick|full] [--threads N] [--json]",
+  usage:
+    "conform [--backend wasm|webgpu|oracle] [--cases quick|full] [--threads N] [--snr] [--json]",
   summary: "Checks that this machine computes the specified bits.",
   details: [
     "--backend B   wasm (default): the CPU's; webgpu: a GPU's, by the npm package `webgpu`;",
     "              oracle: the slow one that the others are measured by",
     "--cases SET   quick (default) or full",
     "--threads N   of the wasm backend (1)",
+    "--snr         also the signal-to-noise ratio of every op of small models (not in JSON)",
     "--json        one JSON object",
   ],
   async run(args) {
     const { usage } = this;
     const text = { type: "string" } as const;
-    const table = { backend: text, cases: text, threads: text, json: { type: "boolean" } } as const;
+    const yes = { type: "boolean" } as const;
+    const table = { backend: text, cases: text, threads: text, snr: yes, json: yes } as const;
     const flags = readFlags(args, table, usage);
     if (flags.positionals.length > 0) {
       throw new CliError({ code: "cli/usage", problem: "it takes flags only", usage });
@@ -46,14 +50,19 @@ export const conform: Command = {
     const threads = readInteger(flags, "threads", { min: 1, max: THREADS_MAX, standard: 1, usage });
     const backend = await openBackend(name, threads);
     try {
-      return await report(backend, set, flags.isSet("json"));
+      const status = await report(backend, set, flags.isSet("json"));
+      if (flags.isSet("snr") && !flags.isSet("json")) print(await describeModelSignals(backend));
+      return status;
     } finally {
       await backend.close();
     }
   },
 };
 
-async function openBackend(name: (typeof BACKENDS)[number], threads: number): Promise<Backend> {
+async function openBackend(
+  name: (typeof BACKENDS)[number],
+  threads: number,
+): Promise<Backend & GraphBackend> {
   switch (name) {
     case "wasm":
       return createWasmBackend({ threads });
