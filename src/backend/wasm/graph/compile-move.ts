@@ -8,6 +8,9 @@ import { columnsOf, type Part, partsOf } from "./storage.ts";
 
 const scratch: DataView = new DataView(new ArrayBuffer(4));
 
+/** Scratch of the kernel that turns matrices. */
+const TURN_BYTES = 16384;
+
 /** Bytes that a node that moves values needs while it runs. */
 export function moveWorkspace(node: Node<number>, types: readonly TensorType<number>[]): number {
   if (node.op !== "scatter-add") return 0;
@@ -132,6 +135,7 @@ export function emitCopy(
   const turned = turnedMatrix(merged);
   if (turned !== undefined) {
     const { matrices, rows, columns } = turned;
+    emitter.needScratch(TURN_BYTES);
     emit(at, "turn", matrices * Math.ceil(columns / 16), [from, rows, to, columns]);
     return;
   }

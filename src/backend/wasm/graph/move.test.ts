@@ -113,6 +113,7 @@ test("transpose of large matrices, one and several", async () => {
   for (const shape of [
     [37, 53],
     [64, 16],
+    [601, 33],
     [3, 19, 50],
     [2, 3, 17, 33],
   ]) {

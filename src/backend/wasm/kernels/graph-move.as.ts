@@ -70,40 +70,56 @@ export function copyRange(p: usize, scratch: usize, from: i32, to: i32): void {
   }
 }
 
-/** Sixteen columns of a matrix of 4-byte elements become sixteen rows. */
-function turnBlock(x: usize, stepIn: usize, rows: i32, y: usize, stepOut: usize): void {
+/** Rows that are copied side by side at a time, in the first cache. */
+const ROWS_AT_ONCE: i32 = 256;
+
+/** Four columns of a block of 64 bytes a row become four rows. */
+function turnGroup(x: usize, rows: i32, y: usize, step: usize): void {
   let r = 0;
   for (; r + 4 <= rows; r += 4) {
-    const x1 = x + stepIn;
-    const x2 = x1 + stepIn;
-    const x3 = x2 + stepIn;
-    for (let c: usize = 0; c < 64; c += 16) {
-      const a = v128.load(x + c);
-      const b = v128.load(x1 + c);
-      const d = v128.load(x2 + c);
-      const e = v128.load(x3 + c);
-      const low = v128.shuffle<i32>(a, b, 0, 4, 1, 5);
-      const high = v128.shuffle<i32>(a, b, 2, 6, 3, 7);
-      const low2 = v128.shuffle<i32>(d, e, 0, 4, 1, 5);
-      const high2 = v128.shuffle<i32>(d, e, 2, 6, 3, 7);
-      const target = y + (c >> 2) * stepOut + (<usize>r << 2);
-      v128.store(target, v128.shuffle<i64>(low, low2, 0, 2));
-      v128.store(target + stepOut, v128.shuffle<i64>(low, low2, 1, 3));
-      v128.store(target + 2 * stepOut, v128.shuffle<i64>(high, high2, 0, 2));
-      v128.store(target + 3 * stepOut, v128.shuffle<i64>(high, high2, 1, 3));
-    }
-    x = x3 + stepIn;
+    const a = v128.load(x);
+    const b = v128.load(x, 64);
+    const c = v128.load(x, 128);
+    const d = v128.load(x, 192);
+    const low = v128.shuffle<i32>(a, b, 0, 4, 1, 5);
+    const high = v128.shuffle<i32>(a, b, 2, 6, 3, 7);
+    const low2 = v128.shuffle<i32>(c, d, 0, 4, 1, 5);
+    const high2 = v128.shuffle<i32>(c, d, 2, 6, 3, 7);
+    v128.store(y, v128.shuffle<i64>(low, low2, 0, 2));
+    v128.store(y + step, v128.shuffle<i64>(low, low2, 1, 3));
+    v128.store(y + 2 * step, v128.shuffle<i64>(high, high2, 0, 2));
+    v128.store(y + 3 * step, v128.shuffle<i64>(high, high2, 1, 3));
+    x += 256;
+    y += 16;
   }
   for (; r < rows; r++) {
-    for (let c: usize = 0; c < 16; c++) {
-      store<i32>(y + c * stepOut + (<usize>r << 2), load<i32>(x + (c << 2)));
-    }
-    x += stepIn;
+    for (let c: usize = 0; c < 4; c++) store<i32>(y + c * step, load<i32>(x + (c << 2)));
+    x += 64;
+    y += 4;
   }
 }
 
-/** [4] in, [5] rows, [6] out, [7] columns: matrices one after another; a unit is 16 columns of one. */
-export function turnRange(p: usize, from: i32, to: i32): void {
+/** Sixteen columns become sixteen rows, by way of a block: rows far apart fight for places in the caches. */
+function turnColumns(x: usize, stepIn: usize, rows: i32, y: usize, stepOut: usize, block: usize): void {
+  for (let r = 0; r < rows; r++) {
+    const to = block + (<usize>r << 6);
+    v128.store(to, v128.load(x));
+    v128.store(to, v128.load(x, 16), 16);
+    v128.store(to, v128.load(x, 32), 32);
+    v128.store(to, v128.load(x, 48), 48);
+    x += stepIn;
+  }
+  turnGroup(block, rows, y, stepOut);
+  turnGroup(block + 16, rows, y + 4 * stepOut, stepOut);
+  turnGroup(block + 32, rows, y + 8 * stepOut, stepOut);
+  turnGroup(block + 48, rows, y + 12 * stepOut, stepOut);
+}
+
+/**
+ * [4] in, [5] rows, [6] out, [7] columns: matrices one after another; a unit is 16 columns of one. Scratch: 16384
+ * bytes.
+ */
+export function turnRange(p: usize, scratch: usize, from: i32, to: i32): void {
   const rows = word(p, 5);
   const columns = word(p, 7);
   const blocks = (columns + 15) >> 4;
@@ -115,7 +131,10 @@ export function turnRange(p: usize, from: i32, to: i32): void {
     const x = address(p, 4) + matrix + (<usize>column << 2);
     const y = address(p, 6) + matrix + <usize>column * stepOut;
     if (column + 16 <= columns) {
-      turnBlock(x, stepIn, rows, y, stepOut);
+      for (let r = 0; r < rows; r += ROWS_AT_ONCE) {
+        const count = min(ROWS_AT_ONCE, rows - r);
+        turnColumns(x + <usize>r * stepIn, stepIn, count, y + (<usize>r << 2), stepOut, scratch);
+      }
       continue;
     }
     for (let r = 0; r < rows; r++) {

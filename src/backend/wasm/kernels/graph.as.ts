@@ -70,7 +70,7 @@ function part(control: usize, p: usize, scratch: usize, from: i32, to: i32): voi
     case 64:
       return copyRange(p, scratch, from, to);
     case 65:
-      return turnRange(p, from, to);
+      return turnRange(p, scratch, from, to);
     case 66:
       return fillRange(p, from, to);
     case 67:
