@@ -87,7 +87,7 @@ export class TokenNetwork extends ReplicaHarness {
     const { argument, result } = typesOf(canisterId, method);
     const bytes = encodeCandid(argument === undefined ? [] : [argument], argument ? [value] : []);
     const found: QueryResult = this.query(canisterId, method, bytes);
-    equal(found.kind, "replied", JSON.stringify(found));
+    equal(found.kind, "replied", method);
     return found.kind === "replied" ? decodeCandid([result], found.reply)[0] : undefined;
   }
 

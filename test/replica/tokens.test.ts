@@ -321,11 +321,11 @@ test("a canister's composite query reads a ledger", () => {
   );
   const id = network.install(caller(ICP_LEDGER_ID, "icrc1_balance_of", argument, 0n));
   const answer = network.query(id, "look");
-  ok(answer.kind === "replied", JSON.stringify(answer));
+  ok(answer.kind === "replied");
   deepEqual(decodeCandid([IDL.Nat], answer.reply), [10_000_000_000n]);
   const missing = network.install(caller(ICP_LEDGER_ID, "transfer", argument, 0n));
   const refused = network.query(missing, "look");
-  match(JSON.stringify(refused), /rejected/);
+  equal(refused.kind, "rejected");
 });
 
 test("ICP buys cycles on the cycles ledger, once for each payment", () => {
