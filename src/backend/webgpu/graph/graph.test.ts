@@ -84,6 +84,7 @@ function declareTests(): void {
   test("threads of a row and the shape of a dispatch change no bit", async () => {
     const settings: GraphSettings[] = [
       { rowWorkgroup: 1, workgroupsMax: 2 },
+      { rowWorkgroup: 19 },
       { rowWorkgroup: 256, workgroupsMax: 5 },
     ];
     const device = await open(0x7fc0_0001);

@@ -383,7 +383,7 @@ function kernelFor(op: RowOp, workgroupSize: number, limbs: Limbs = "word"): Ker
 
 /** Threads for rows of a length: few where there is little to do. */
 export function rowWorkgroup(plan: Plan, columns: number): number {
-  return plan.rowWorkgroup ?? (columns <= 64 ? 32 : columns <= 1024 ? 128 : 256);
+  return plan.rowWorkgroup ?? (columns <= 512 ? 64 : 256);
 }
 
 /** Plans an op with a workgroup for each row of its first operand. */

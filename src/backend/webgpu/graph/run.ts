@@ -29,7 +29,7 @@ const NONE = 0xffff_ffff;
 
 /** Settings that change no bit, for tests. */
 export interface GraphSettings {
-  /** Threads of a row kernel, a power of two from 1 to 256. */
+  /** Threads of a row kernel, 1 to 256. */
   readonly rowWorkgroup?: number;
   /** Workgroups of a dispatch along one axis, at most what the device allows. */
   readonly workgroupsMax?: number;
