@@ -10,7 +10,7 @@ import {
   type ResolvedGraph,
   resolveGraph,
 } from "gyrotron/tensor";
-import { rebuildGraph } from "./graph-arbitrary.fixture.ts";
+import { rebuildGraph } from "./graph-arbitrary.fuzz.ts";
 import { graphCases, runGraphCase } from "./graph-cases.ts";
 import { createReferenceBackend } from "./index.ts";
 

@@ -6,7 +6,7 @@ import test from "node:test";
 import fc from "fast-check";
 import type { GraphBackend, HostTensor } from "gyrotron/tensor";
 import { f32Type, graphCase, i64Type, list, type Value } from "./graph-cases/draft.ts";
-import { LAWS } from "./graph-laws.fixture.ts";
+import { LAWS } from "./graph-laws-fixture.ts";
 import { graphMutants } from "./graph-mutants.ts";
 import { createReferenceBackend, createWasmBackend } from "./index.ts";
 

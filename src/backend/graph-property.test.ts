@@ -20,7 +20,7 @@ import {
   writeCase,
   writeChain,
   WRITERS,
-} from "./graph-arbitrary.fixture.ts";
+} from "./graph-arbitrary.fuzz.ts";
 import { type GraphCase, runGraphCase } from "./graph-cases.ts";
 import { describeDifference } from "./graph-conformance.ts";
 import { createReferenceBackend, createWasmBackend } from "./index.ts";

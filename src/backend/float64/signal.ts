@@ -1,12 +1,12 @@
 // The signal-to-noise ratio of every node of a graph, exact against binary64: where a format loses accuracy.
 
 import { assert, present } from "gyrotron/base";
-import {
-  type GraphBackend,
-  type OpKind,
-  type ResolvedGraph,
-  type RunFailure,
-  type RunInputs,
+import type {
+  GraphBackend,
+  OpKind,
+  ResolvedGraph,
+  RunFailure,
+  RunInputs,
 } from "gyrotron/tensor";
 import { graphCases } from "../graph-cases.ts";
 import { type FloatTensor, floatOf, interpretNode } from "./interpret.ts";
