@@ -6,31 +6,37 @@ import test, { after } from "node:test";
 import { type Backend, TensorError } from "gyrotron/tensor";
 import { NO_WEBGPU, openDawn } from "../../../test/gpu/hosts-fixture.ts";
 import { CaseValues } from "../case-values.ts";
-import { decoderCases } from "../decoder-cases.ts";
+import { decoderCases, randomDecoder } from "../decoder-cases.ts";
+import { createReferenceBackend } from "../reference/index.ts";
 import { declareBackendSuite } from "../suite.ts";
 import { WebGpuDecoder } from "./decoder.ts";
 import { WebGpuDevice } from "./device.ts";
 import { type Gpu, openWebGpuBackend, type WebGpuOptions } from "./index.ts";
 import { freeMatrix, placeMatrices } from "./pack.ts";
-import { DOT_NATIVE, DOT_PLAIN } from "./wgsl/dot.ts";
+import { DOT_NATIVE } from "./wgsl/dot.ts";
 
 if (NO_WEBGPU === undefined) declareTests();
 else test("the WebGPU backend conforms", { skip: NO_WEBGPU }, () => {});
 
-function declareTests(): void {
-  const devices = new Map<string, Promise<WebGpuDevice>>();
-  after(async () => {
-    for (const device of devices.values()) (await device).close();
-  });
+/** Pooled buffers hold garbage, and every matrix of some size is cut. */
+const DEVICE_OPTIONS = { fill: 0xa5a5a5a5, shardBytesMax: 256 };
 
-  /** One device for each set of settings, with its compiled kernels, for all tests. */
-  const deviceOf = async (name: string, options: WebGpuOptions): Promise<WebGpuDevice> => {
-    const device = devices.get(name) ?? WebGpuDevice.open(await openDawn<Gpu>(), options);
-    devices.set(name, device);
-    return device;
+const TINY = {
+  ...{ width: 4, hidden: 4, heads: 1, kvHeads: 1, headSize: 2 },
+  ...{ vocabulary: 4, context: 16 },
+};
+
+function declareTests(): void {
+  let opened: Promise<WebGpuDevice> | undefined;
+  after(async () => (await opened)?.close());
+
+  /** One device with its compiled kernels for all tests: compiling is what takes time. */
+  const openDevice = (): Promise<WebGpuDevice> => {
+    opened ??= openDawn<Gpu>().then((gpu) => WebGpuDevice.open(gpu, DEVICE_OPTIONS));
+    return opened;
   };
-  const shared = async (name: string, options: WebGpuOptions): Promise<Backend> => {
-    const backend = await openWebGpuBackend(await deviceOf(name, options), options);
+  const shared = async (options: WebGpuOptions): Promise<Backend> => {
+    const backend = await openWebGpuBackend(await openDevice(), { ...DEVICE_OPTIONS, ...options });
     return { ...backend, close: async () => {} };
   };
 
@@ -38,17 +44,31 @@ function declareTests(): void {
     test: (name: string, body: () => Promise<void>) => void test(name, body),
     equal: assert.equal,
   };
-  const fused = { fusedRowsMax: 64, fill: 0xa5a5a5a5 };
-  const split = { fusedRowsMax: 0, fill: 0x7f7f7f7f, plainDot: true, shardBytesMax: 256 };
-  declareBackendSuite("webgpu, fused, poisoned", () => shared("fused", fused), runner);
-  declareBackendSuite(
-    "webgpu, rows prepared, in shards, poisoned",
-    () => shared("split", split),
-    runner,
-  );
+  declareBackendSuite("webgpu, fused", () => shared({ fusedRowsMax: 64 }), runner);
+  declareBackendSuite("webgpu, rows prepared", () => shared({ fusedRowsMax: 0 }), runner);
+
+  test("a device without a dot product of bytes computes the same bits", async () => {
+    const [backend, oracle] = [await shared({ plainDot: true }), createReferenceBackend()];
+    assert.match(backend.device, /plain dot/);
+    const v = new CaseValues("plain dot");
+    for (const [leftBits, bits] of [
+      [8, 8],
+      [14, 8],
+      [14, 14],
+    ] as const) {
+      const left = v.bfp(3, 40, leftBits, [-9, -5]);
+      const call = {
+        op: "matmul",
+        left,
+        leftBits,
+        weights: v.matrix(9, 40, bits, [-9, -5]),
+      } as const;
+      assert.deepEqual(await backend.run(call), await oracle.run(call));
+    }
+  });
 
   test("weights and tables are cut into shards where a buffer holds too little", async () => {
-    const device = await deviceOf("split", split);
+    const device = await openDevice();
     const weights = new CaseValues("shards").matrix(33, 40, 8, [-9, -5]);
     const matrix = placeMatrices(device, [weights]);
     assert.deepEqual(
@@ -58,32 +78,32 @@ function declareTests(): void {
     freeMatrix(matrix);
     // Sequences of several rows go through every shard in both suites; here the dispatches are counted.
     const { weights: model } = decoderCases(false)[0]!;
-    const decoder = await WebGpuDecoder.create(device, DOT_PLAIN, model, { fusedRowsMax: 0 });
+    const decoder = await WebGpuDecoder.create(device, DOT_NATIVE, model, { fusedRowsMax: 0 });
     assert.ok((await decoder.dispatchesOf(1, false)) > 1 + 10 * model.shape.layers);
     await decoder.close();
   });
 
   test("six dispatches a layer in decoding, one to begin and one for logits", async () => {
-    const { weights } = decoderCases(false)[0]!;
-    const device = await deviceOf("fused", fused);
+    // So small that nothing is cut.
+    const weights = randomDecoder("dispatches", { ...TINY, layers: 3 }, "w8a14", true);
+    const device = await openDevice();
     const decoder = await WebGpuDecoder.create(device, DOT_NATIVE, weights, { fusedRowsMax: 4 });
     const cache = decoder.createCache(8);
-    const layers = weights.shape.layers;
     const count = async (rows: number, wantsLogits: boolean): Promise<number> => {
       const before = device.dispatches;
       await decoder.step(Array.from({ length: rows }, () => ({ cache, token: 1, wantsLogits })));
       assert.equal(await decoder.dispatchesOf(rows, wantsLogits), device.dispatches - before);
       return device.dispatches - before;
     };
-    assert.equal(await count(1, true), 1 + 6 * layers + 1);
-    assert.equal(await count(2, false), 1 + 6 * layers);
-    assert.equal(await count(5, true), 1 + 10 * layers + 2);
+    assert.equal(await count(1, true), 1 + 6 * 3 + 1);
+    assert.equal(await count(2, false), 1 + 6 * 3);
+    assert.equal(await count(5, true), 1 + 10 * 3 + 2);
     await decoder.close();
   });
 
   test("caches of many sizes grow the device's memory and keep what they hold", async () => {
     const sample = decoderCases(false)[0]!;
-    const backend = await shared("fused", fused);
+    const backend = await shared({});
     const decoder = await backend.createDecoder(sample.weights);
     const logits = async (capacity: number, others: number): Promise<string> => {
       const cache = decoder.createCache(capacity);
