@@ -1,13 +1,7 @@
 // The signal-to-noise ratio of every node of a graph, exact against binary64: where a format loses accuracy.
 
 import { assert, present } from "gyrotron/base";
-import type {
-  GraphBackend,
-  OpKind,
-  ResolvedGraph,
-  RunFailure,
-  RunInputs,
-} from "gyrotron/tensor";
+import type { GraphBackend, OpKind, ResolvedGraph, RunFailure, RunInputs } from "gyrotron/tensor";
 import { graphCases } from "../graph-cases.ts";
 import { type FloatTensor, floatOf, interpretNode } from "./interpret.ts";
 
