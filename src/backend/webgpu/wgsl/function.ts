@@ -13,7 +13,7 @@ import type { WgslPiece } from "./piece.ts";
 import { EXP2, INTEGER_SQRT } from "./program.ts";
 import { ROUND_WIDE } from "./round-float.ts";
 import { SOFT_FLOAT } from "./soft-float.ts";
-import { WIDE, WIDE_DIVIDE, WIDE_SCALED } from "./wide.ts";
+import { WIDE_DIVIDE, WIDE_SCALED } from "./wide.ts";
 
 export const SCORE: WgslPiece = {
   name: "score",
