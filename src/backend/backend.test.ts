@@ -5,6 +5,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import test from "node:test";
 import wabt from "wabt";
+import { TensorError } from "gyrotron/tensor";
 import { declareBackendSuite } from "./suite.ts";
 import { createReferenceBackend, createWasmBackend, runConformance } from "./index.ts";
 import { controlBackends, mutantBackends } from "./mutants.ts";
@@ -56,6 +57,24 @@ for (const control of controlBackends()) {
     assert.equal(report.digest, QUICK_DIGEST);
   });
 }
+
+test("a backend without graphs, or that refuses one, fails their cases only", async () => {
+  const { runGraph, ...withoutGraphs } = createReferenceBackend();
+  const report = await runConformance(withoutGraphs, "quick");
+  assert.ok(report.mismatches.every((id) => id.startsWith("graph/")));
+  assert.equal(report.cases, Number(quickCount));
+  const refusing = await runConformance(
+    {
+      ...withoutGraphs,
+      runGraph: (graph, ...rest) => {
+        if (graph.nodes.every(({ op }) => op !== "sample")) return runGraph(graph, ...rest);
+        throw new TensorError({ code: "tensor/unsupported", backend: "test", what: "sample" });
+      },
+    },
+    "quick",
+  );
+  assert.deepEqual(refusing.mismatches, ["graph/random/sample"]);
+});
 
 test("threads out of range are refused", async () => {
   await assert.rejects(createWasmBackend({ threads: 0 }), /tensor\/limit/);
