@@ -15,6 +15,8 @@ import {
   selfAuthenticating,
 } from "gyrotron/crypto";
 import type { CallOutcome, CallRequest, NodeCore } from "../node-contract.ts";
+import { ApiHandler } from "./api-handler.ts";
+import type { HttpReply } from "./http-reply.ts";
 import { HttpServerError } from "./http-error.ts";
 import { HttpServer } from "./http-server.ts";
 
@@ -80,6 +82,37 @@ test("a node that fails is unavailable, not silent", async (context) => {
   const response = await fetch(url + PATH, post(signedCall()));
   assert.equal(response.status, 503);
   assert.equal(await response.text(), "Certified state unavailable. Please try again.");
+});
+
+test("more requests than the node takes at once are told to come back", async (context) => {
+  const answers = Promise.withResolvers<never>();
+  const node: Partial<NodeCore> = {
+    ...fakeNode(() => Promise.resolve({ kind: "overloaded" })),
+    query: () => answers.promise,
+    readState: () => answers.promise,
+  };
+  const api = new ApiHandler(node as NodeCore);
+  const open: unknown[] = [];
+  for (const [kind, status, text] of [
+    ["query", 429, "The service is overloaded."],
+    ["read_state", 503, "Service is overloaded, try again later."],
+  ] as const) {
+    const route = api.postRoute(
+      PATH.replace("v4", "v3").replace(/call$/, kind),
+      "application/cbor",
+    );
+    assert.ok("endpoint" in route);
+    const body = anonymous(kind);
+    for (let count = 0; count < 1_000; count++) open.push(api.post(route, body));
+    const reply = await api.post(route, body);
+    assert.equal(reply.status, status);
+    assert.equal(new TextDecoder().decode(reply.body), text);
+  }
+  answers.reject(new TypeError("gone"));
+  for (const reply of await Promise.all(open)) assert.equal((reply as HttpReply).status, 503);
+  const { url } = await listen(context, () => Promise.resolve({ kind: "overloaded" }));
+  const full = await fetch(url + PATH, post(signedCall()));
+  assert.equal(await full.text(), "Service is overloaded, try again later.");
 });
 
 test("the node gets the envelope byte for byte, as a plain array that owns what it shows", async (context) => {
@@ -148,6 +181,13 @@ function fakeNode(submitCall: NodeCore["submitCall"]): NodeCore {
     submitCall,
   };
   return node as NodeCore;
+}
+
+function anonymous(kind: "query" | "read_state"): Uint8Array {
+  const common = { request_type: kind, sender: Uint8Array.of(4), ingress_expiry: 0n };
+  const call = { canister_id: CANISTER, method_name: "greet", arg: new Uint8Array(0) };
+  const content = kind === "query" ? { ...common, ...call } : { ...common, paths: [] };
+  return encodeSelfDescribedCbor({ content });
 }
 
 function signedCall(argument: Uint8Array = new Uint8Array(0)): Uint8Array {
