@@ -6,6 +6,7 @@ import {
   type Backend,
   type DecoderShape,
   type DecoderWeights,
+  embeddingTable,
   type NonFinite,
   type Precision,
   weightBitsOf,
@@ -114,7 +115,7 @@ export function randomDecoder(
     shape,
     precision,
     activationBits: activationBitsOf(precision),
-    embedding: v.moderate(vocabulary * width),
+    embedding: embeddingTable(v.moderate(vocabulary * width), width),
     layers: Array.from({ length: shape.layers }, () => ({
       attentionGain: gain(),
       query: matrix(heads * headSize, width),
@@ -138,8 +139,9 @@ export function randomDecoder(
 function overflowing(sample: DecoderCase): DecoderCase {
   const { weights } = sample;
   const { width } = weights.shape;
-  const embedding = weights.embedding.slice();
-  embedding.fill(f32FromBits(0x7f7fffff), 36 * width, 37 * width);
+  const values = weights.embedding.rows(0, weights.shape.vocabulary).slice();
+  values.fill(f32FromBits(0x7f7fffff), 36 * width, 37 * width);
+  const embedding = embeddingTable(values, width);
   const layers = weights.layers.map((layer, i) => {
     if (i === 0) return layer;
     const exponents = layer.down.exponents.map(() => 94);

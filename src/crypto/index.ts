@@ -7,6 +7,7 @@ export * from "./principal.ts";
 export {
   type BackgroundCrypto,
   BLS_DST,
+  createSha256,
   type CryptoProvider,
   cryptoProvider,
   nobleProvider,
@@ -14,6 +15,7 @@ export {
   setCryptoProvider,
   sha224,
   sha256,
+  type Sha256Stream,
 } from "./provider.ts";
 export * from "./public-key.ts";
 export * from "./representation-hash.ts";

@@ -13,6 +13,8 @@ import { concatBytes, equalBytes } from "gyrotron/base";
 export interface CryptoProvider {
   /** SHA-256 of one byte string; the result is a fresh array of 32 bytes. */
   sha256(bytes: Uint8Array): Uint8Array;
+  /** SHA-256 of bytes that come in pieces. */
+  createSha256(): Sha256Stream;
   /** Equation of RFC 8032 without the cofactor; key and signature were checked to be canonical. */
   verifyEd25519(publicKey: Uint8Array, message: Uint8Array, signature: Uint8Array): boolean;
   /** Public key (32 bytes) of a 32-byte seed. */
@@ -29,6 +31,13 @@ export interface CryptoProvider {
   signBls(secretKey: Uint8Array, message: Uint8Array): Uint8Array;
   /** Subgroup checks included; the point at infinity is refused on either side. */
   verifyBls(publicKey: Uint8Array, message: Uint8Array, signature: Uint8Array): boolean;
+}
+
+/** A hash in progress. */
+export interface Sha256Stream {
+  update(bytes: Uint8Array): void;
+  /** A fresh array of 32 bytes; nothing may follow. */
+  digest(): Uint8Array;
 }
 
 /** The same primitives off the calling thread, where the host has a way. */
@@ -50,6 +59,10 @@ const ecdsaOptions = { lowS: false, prehash: true, format: "compact" } as const;
 /** The portable implementation, by noble. */
 export const nobleProvider: CryptoProvider = {
   sha256: (bytes) => nobleSha256(bytes),
+  createSha256() {
+    const hash = nobleSha256.create();
+    return { update: (bytes) => void hash.update(bytes), digest: () => hash.digest() };
+  },
   verifyEd25519(publicKey, message, signature) {
     return orFalse(() => {
       // R = S·B - H(R, A, M)·A, compared as bytes: what OpenSSL computes too. noble's own verify
@@ -102,6 +115,11 @@ export function backgroundCrypto(): BackgroundCrypto {
 /** Replaces the background primitives, which otherwise run at once on the calling thread. */
 export function setBackgroundCrypto(primitives: BackgroundCrypto): void {
   background = primitives;
+}
+
+/** A SHA-256 that takes its bytes in pieces. */
+export function createSha256(): Sha256Stream {
+  return current.createSha256();
 }
 
 /** SHA-256 of the concatenation of `parts`. */

@@ -11,7 +11,7 @@ import {
   temperatureScale,
   threefry,
 } from "gyrotron/numerics";
-import type { Backend, Precision } from "gyrotron/tensor";
+import { type Backend, embeddingTable, type Precision } from "gyrotron/tensor";
 import {
   createGenerator,
   type GenerationOutcome,
@@ -67,12 +67,17 @@ function randomSource(changes: Partial<ModelSource> = {}): ModelSource {
     rotaryInterleaved: true,
     beginToken: 1,
     endTokens: [2],
-    embedding: floats(640, 1),
+    embedding: embeddingTable(floats(640, 1), 16),
     layers: [layer(), layer()],
     finalGain: gain(),
     classifier: undefined,
     ...changes,
   };
+}
+
+/** The numbers of a source's embedding. */
+function tableValues({ embedding }: ModelSource): Float32Array {
+  return embedding.rows(0, embedding.vocabulary);
 }
 
 const source = randomSource({ endTokens: [] });
@@ -241,7 +246,9 @@ test("cancelling ends one sequence and leaves the others", async () => {
 
 test("a value that is not finite is an outcome that names its place, equal on all backends", async () => {
   const broken = randomSource({ finalGain: new Float32Array(16).fill(2 ** 126) });
-  const embedding = broken.embedding.map((x, i) => (Math.floor(i / 16) === 17 ? x * 2 ** 100 : x));
+  const values = tableValues(broken);
+  const loud = values.map((x, i) => (Math.floor(i / 16) === 17 ? x * 2 ** 100 : x));
+  const embedding = embeddingTable(loud, 16);
   const model = prepareModel({ ...broken, embedding });
   for (const backend of [createReferenceBackend(), await createWasmBackend({ threads: 2 })]) {
     const generator = await createGenerator(model, { backend });
@@ -454,7 +461,7 @@ test("a wrong guess that is not finite fails nobody", async () => {
   const draftModel = prepareModel({
     ...quiet,
     finalGain: new Float32Array(16),
-    classifier: quiet.embedding,
+    classifier: tableValues(quiet),
   });
   const open = async (prepared: PreparedModel, draft?: TextGenerator): Promise<TextGenerator> => {
     const backend = await createWasmBackend();
@@ -473,8 +480,11 @@ test("a wrong guess that is not finite fails nobody", async () => {
   // model from saying it.
   const overflowing = prepareModel({
     ...quiet,
-    classifier: quiet.embedding,
-    embedding: quiet.embedding.map((x, i) => (i < 16 ? LARGEST : x)),
+    classifier: tableValues(quiet),
+    embedding: embeddingTable(
+      tableValues(quiet).map((x, i) => (i < 16 ? LARGEST : x)),
+      16,
+    ),
     layers: quiet.layers.map((layer) => ({
       ...layer,
       attentionOutput: layer.attentionOutput.map((x) => x * 2 ** 112),

@@ -124,7 +124,7 @@ function floatGreedy(source: ModelSource, count: number): number[] {
   const tokens: number[] = [];
   let token = 1;
   for (let position = 0; position < count; position++) {
-    let x = Float64Array.from(source.embedding.subarray(token * width, (token + 1) * width));
+    let x = Float64Array.from(source.embedding.rows(token, 1));
     source.layers.forEach((layer, i) => {
       const { keys, values } = cache[i]!;
       const normed = rmsNorm(x, layer.attentionGain, source.epsilon);
@@ -158,7 +158,7 @@ function floatGreedy(source: ModelSource, count: number): number[] {
       x = x.map((v, j) => v + down[j]!);
     });
     const logits = product(
-      source.embedding,
+      source.embedding.rows(0, vocabulary),
       rmsNorm(x, source.finalGain, source.epsilon),
       vocabulary,
     );

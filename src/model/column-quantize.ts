@@ -7,7 +7,13 @@
 
 import { assert } from "gyrotron/base";
 import { bitsFromF32, powerOfTwo } from "gyrotron/numerics";
-import { mantissaMax, type PackedMatrix, type WeightBits } from "gyrotron/tensor";
+import {
+  type EmbeddingTable,
+  embeddingWindows,
+  mantissaMax,
+  type PackedMatrix,
+  type WeightBits,
+} from "gyrotron/tensor";
 
 /** Adding and subtracting this rounds a binary64 below 2^51 to an integer, to nearest even. */
 const ROUNDER = 6755399441055744;
@@ -18,13 +24,35 @@ export function quantizeColumns(
   weights: Float32Array,
   shape: { outputs: number; inputs: number; bits: WeightBits },
 ): PackedMatrix {
-  const { outputs, inputs, bits } = shape;
+  const { outputs, inputs } = shape;
   assert(weights.length === outputs * inputs, "matrix size");
-  const mantissas = bits === 8 ? new Int8Array(weights.length) : new Int16Array(weights.length);
-  const scales = new Uint8Array(outputs);
-  const exponents = new Int16Array(outputs);
-  for (let c = 0; c < outputs; c++) {
-    const start = c * inputs;
+  const matrix = emptyMatrix(shape);
+  quantizeInto(matrix, 0, weights);
+  return matrix;
+}
+
+/** The same of a table that is never in memory whole. */
+export function quantizeTable(table: EmbeddingTable, bits: WeightBits): PackedMatrix {
+  const matrix = emptyMatrix({ outputs: table.vocabulary, inputs: table.width, bits });
+  for (const { first, rows } of embeddingWindows(table)) quantizeInto(matrix, first, rows);
+  return matrix;
+}
+
+function emptyMatrix(shape: { outputs: number; inputs: number; bits: WeightBits }): PackedMatrix {
+  const { outputs, inputs, bits } = shape;
+  const count = outputs * inputs;
+  const mantissas = bits === 8 ? new Int8Array(count) : new Int16Array(count);
+  const [scales, exponents] = [new Uint8Array(outputs), new Int16Array(outputs)];
+  return { outputs, inputs, bits, mantissas, scales, exponents };
+}
+
+/** Quantizes whole rows as the outputs of a matrix from `first` on. */
+function quantizeInto(matrix: PackedMatrix, first: number, weights: Float32Array): void {
+  const { inputs, bits, scales, exponents } = matrix;
+  const mantissas = matrix.mantissas.subarray(first * inputs);
+  for (let row = 0; row * inputs < weights.length; row++) {
+    const start = row * inputs;
+    const c = first + row;
     let largest = 0;
     for (let k = start; k < start + inputs; k++) largest = Math.max(largest, Math.abs(weights[k]!));
     const { scale, exponent } = gridOf(largest, bits);
@@ -35,7 +63,6 @@ export function quantizeColumns(
       mantissas[k] = (weights[k]! * up) / scale + ROUNDER - ROUNDER;
     }
   }
-  return { outputs, inputs, bits, mantissas, scales, exponents };
 }
 
 /** The least `D * 2^e` whose largest mantissa covers `largest`. Products here are exact in binary64. */

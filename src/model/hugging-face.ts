@@ -1,7 +1,7 @@
 // A Llama-type model as Hugging Face stores it: config.json and one safetensors file.
 
 import { DecodeError, utf8Text } from "gyrotron/base";
-import { DECODER_LIMITS } from "gyrotron/tensor";
+import { DECODER_LIMITS, embeddingTable } from "gyrotron/tensor";
 import { ModelError } from "./error.ts";
 import {
   checkSettings,
@@ -36,7 +36,7 @@ export function decodeHuggingFace(files: { config: Uint8Array; tensors: Uint8Arr
   };
   const source = {
     ...settings,
-    embedding: reader.read("model.embed_tokens.weight", [vocabulary, width]),
+    embedding: embeddingTable(reader.read("model.embed_tokens.weight", [vocabulary, width]), width),
     layers: Array.from({ length: layers }, (_, i) => layer(i)),
     finalGain: reader.read("model.norm.weight", [width]),
     classifier: tied ? undefined : reader.read("lm_head.weight", [vocabulary, width]),

@@ -1,9 +1,15 @@
 // The identity of prepared weights: SHA-256 over a header and the SHA-256 of each tensor, in a fixed order.
 
 import { assert, codec, concatBytes, encodeWith } from "gyrotron/base";
-import { sha256 } from "gyrotron/crypto";
+import { createSha256, sha256 } from "gyrotron/crypto";
 import { bitsFromF32 } from "gyrotron/numerics";
-import { type DecoderWeights, type PackedMatrix, PRECISIONS } from "gyrotron/tensor";
+import {
+  type DecoderWeights,
+  type EmbeddingTable,
+  embeddingWindows,
+  type PackedMatrix,
+  PRECISIONS,
+} from "gyrotron/tensor";
 
 const FORMAT = "gyrotron model 1";
 
@@ -31,7 +37,7 @@ export function modelIdentity(weights: DecoderWeights): Uint8Array {
     rotarySteps: Array.from(weights.rotarySteps),
   });
   const tensors = [
-    hashArrays(weights.embedding),
+    hashTable(weights.embedding),
     ...weights.layers.flatMap((layer) => [
       hashArrays(layer.attentionGain),
       ...[layer.query, layer.key, layer.value, layer.attentionOutput].map(hashMatrix),
@@ -48,9 +54,19 @@ function hashMatrix(matrix: PackedMatrix): Uint8Array {
   return hashArrays(matrix.mantissas, matrix.scales, matrix.exponents);
 }
 
+/** As of an array that holds the whole table. */
+function hashTable(table: EmbeddingTable): Uint8Array {
+  const hash = createSha256();
+  for (const { rows } of embeddingWindows(table)) hash.update(bytesOf(rows));
+  return sha256(hash.digest());
+}
+
 /** SHA-256 of the arrays' SHA-256s: an array's end cannot pass for the next one's start. */
 function hashArrays(...arrays: readonly ArrayBufferView[]): Uint8Array {
+  return sha256(concatBytes(...arrays.map((array) => sha256(bytesOf(array)))));
+}
+
+function bytesOf(array: ArrayBufferView): Uint8Array {
   assert(new Uint8Array(Uint16Array.of(1).buffer)[0] === 1, "bytes are hashed little end first");
-  const hashes = arrays.map((a) => sha256(new Uint8Array(a.buffer, a.byteOffset, a.byteLength)));
-  return sha256(concatBytes(...hashes));
+  return new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
 }

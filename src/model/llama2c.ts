@@ -2,10 +2,9 @@
 // layers. Little end first. A negative vocabulary size says that a classifier follows the rotary tables.
 
 import { DecodeError } from "gyrotron/base";
-import type { DecoderShape } from "gyrotron/tensor";
 import { importFloats } from "./float-import.ts";
 import { checkSettings, type ModelSource, type SourceLayer } from "./model-source.ts";
-import { DECODER_LIMITS } from "gyrotron/tensor";
+import { DECODER_LIMITS, type DecoderShape, embeddingTable } from "gyrotron/tensor";
 
 const HEADER_BYTES = 28;
 /** llama2.c fixes these for every checkpoint. */
@@ -45,7 +44,7 @@ export function decodeLlama2c(file: Uint8Array): ModelSource {
     return values;
   };
   const each = (size: number): Float32Array[] => Array.from({ length: layers }, () => next(size));
-  const embedding = next(vocabulary * width);
+  const embedding = embeddingTable(next(vocabulary * width), width);
   const attentionGain = each(width);
   const query = each(width * width);
   const key = each(keys * width);

@@ -1,6 +1,6 @@
 // A model as its file holds it, in f32: what every loader produces and preparation consumes.
 
-import { DECODER_LIMITS, type DecoderShape, isEpsilon } from "gyrotron/tensor";
+import { DECODER_LIMITS, type DecoderShape, type EmbeddingTable, isEpsilon } from "gyrotron/tensor";
 import { ModelError } from "./error.ts";
 
 /** One layer's tensors, matrices `[outputs, inputs]` row-major. */
@@ -30,7 +30,7 @@ export interface ModelSettings {
 
 /** Settings and tensors. */
 export interface ModelSource extends ModelSettings {
-  readonly embedding: Float32Array;
+  readonly embedding: EmbeddingTable;
   readonly layers: readonly SourceLayer[];
   readonly finalGain: Float32Array;
   /** Absent where the embedding is used. */

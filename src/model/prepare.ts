@@ -9,9 +9,10 @@ import {
   type PackedMatrix,
   type Precision,
   PRECISION_DEFAULT,
+  type WeightBits,
   weightBitsOf,
 } from "gyrotron/tensor";
-import { quantizeColumns } from "./column-quantize.ts";
+import { quantizeColumns, quantizeTable } from "./column-quantize.ts";
 import { modelIdentity } from "./identity.ts";
 import type { ModelSource } from "./model-source.ts";
 
@@ -32,7 +33,7 @@ export function prepareModel(
   precision: Precision = PRECISION_DEFAULT,
 ): PreparedModel {
   const { shape, embedding } = source;
-  const { width, hidden, heads, kvHeads, headSize, vocabulary } = shape;
+  const { width, hidden, heads, kvHeads, headSize } = shape;
   const bits = weightBitsOf(precision);
   const pack = (values: Float32Array, outputs: number, inputs: number): PackedMatrix =>
     quantizeColumns(values, { outputs, inputs, bits });
@@ -55,11 +56,18 @@ export function prepareModel(
       down: pack(layer.down, width, hidden),
     })),
     finalGain: source.finalGain,
-    classifier: pack(source.classifier ?? embedding, vocabulary, width),
+    classifier: prepareClassifier(source, bits),
     epsilon: source.epsilon,
     rotarySteps: rotarySteps(source.rotaryTheta, headSize),
     rotaryInterleaved: source.rotaryInterleaved,
   };
   const { beginToken, endTokens } = source;
   return { identity: modelIdentity(weights), shape, precision, weights, beginToken, endTokens };
+}
+
+/** The classifier's own weights, or those of the embedding. */
+function prepareClassifier(source: ModelSource, bits: WeightBits): PackedMatrix {
+  const { classifier, embedding, shape } = source;
+  if (classifier === undefined) return quantizeTable(embedding, bits);
+  return quantizeColumns(classifier, { outputs: shape.vocabulary, inputs: shape.width, bits });
 }

@@ -20,6 +20,8 @@ import {
   type DecoderLayer,
   type DecoderShape,
   type DecoderWeights,
+  type EmbeddingTable,
+  embeddingWindows,
   type PackedMatrix,
   type Precision,
   PRECISIONS,
@@ -126,7 +128,7 @@ export function* encodePreparedFile(file: PreparedFile): Generator<Uint8Array> {
   }
   yield* aligned(bytesOf(weights.finalGain));
   yield* matrixParts(weights.classifier);
-  yield* aligned(bytesOf(weights.embedding));
+  yield* tableParts(weights.embedding);
 }
 
 /**
@@ -218,7 +220,7 @@ function openWeights(
   const layers = Array.from({ length: shape.layers }, openLayer);
   const finalGain = reader.floats(width);
   const classifier = reader.matrix(vocabulary, width, bits);
-  const embedding = reader.floats(vocabulary * width);
+  const embedding = reader.table(vocabulary, width);
   return {
     shape,
     precision: header.precision,
@@ -233,9 +235,7 @@ function openWeights(
     get classifier() {
       return classifier();
     },
-    get embedding() {
-      return embedding();
-    },
+    embedding,
   };
 }
 
@@ -255,6 +255,18 @@ class SectionReader {
     return () => new Float32Array(read());
   }
 
+  /** A table whose rows are read one by one. */
+  table(vocabulary: number, width: number): EmbeddingTable {
+    const offset = this.end;
+    this.end = padded(offset + vocabulary * width * 4);
+    return {
+      vocabulary,
+      width,
+      rows: (first, count) =>
+        new Float32Array(this.#read(offset + first * width * 4, count * width * 4)),
+    };
+  }
+
   matrix(outputs: number, inputs: number, bits: WeightBits): () => PackedMatrix {
     const mantissas = this.#section((outputs * inputs * (bits === 8 ? 8 : 16)) / 8);
     const scales = this.#section(outputs);
@@ -272,13 +284,15 @@ class SectionReader {
   #section(length: number): () => ArrayBuffer {
     const offset = this.end;
     this.end = padded(offset + length);
-    return () => {
-      if (offset + length > this.#source.size) throw decodeError("cut off", this.#source.size);
-      const read = this.#source.read(offset, length);
-      return read.buffer instanceof ArrayBuffer && read.byteLength === read.buffer.byteLength
-        ? read.buffer
-        : read.slice().buffer;
-    };
+    return () => this.#read(offset, length);
+  }
+
+  #read(offset: number, length: number): ArrayBuffer {
+    if (offset + length > this.#source.size) throw decodeError("cut off", this.#source.size);
+    const read = this.#source.read(offset, length);
+    return read.buffer instanceof ArrayBuffer && read.byteLength === read.buffer.byteLength
+      ? read.buffer
+      : read.slice().buffer;
   }
 }
 
@@ -286,6 +300,15 @@ function* matrixParts({ mantissas, scales, exponents }: PackedMatrix): Generator
   yield* aligned(bytesOf(mantissas));
   yield* aligned(scales);
   yield* aligned(bytesOf(exponents));
+}
+
+function* tableParts(table: EmbeddingTable): Generator<Uint8Array> {
+  let length = 0;
+  for (const { rows } of embeddingWindows(table)) {
+    yield bytesOf(rows);
+    length += rows.byteLength;
+  }
+  yield new Uint8Array(padded(length) - length);
 }
 
 function* aligned(part: Uint8Array): Generator<Uint8Array> {

@@ -42,6 +42,13 @@ test("hashes and deterministic outputs are the same bytes", () => {
   for (const length of [0, 1, 55, 56, 63, 64, 65, 81, 1000, 16_384]) {
     const bytes = new Uint8Array(length).fill(length);
     deepEqual(native.sha256(bytes), nobleProvider.sha256(bytes));
+    for (const { createSha256 } of [native, nobleProvider]) {
+      const hash = createSha256();
+      for (let at = 0; at < length; at += 50) hash.update(bytes.subarray(at, at + 50));
+      const digest = hash.digest();
+      deepEqual(digest, nobleProvider.sha256(bytes));
+      equal(Object.getPrototypeOf(digest), Uint8Array.prototype);
+    }
   }
   equal(Object.getPrototypeOf(sha256(message)), Uint8Array.prototype);
   equal(sha256(message).buffer.byteLength, 32);

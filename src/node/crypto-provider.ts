@@ -2,7 +2,15 @@
 // exactly as the portable ones do, which the test beside this file checks on hostile vectors; where
 // they could differ, gyrotron/crypto has already refused the input.
 
-import { createPrivateKey, createPublicKey, hash, type KeyObject, sign, verify } from "node:crypto";
+import {
+  createHash,
+  createPrivateKey,
+  createPublicKey,
+  hash,
+  type KeyObject,
+  sign,
+  verify,
+} from "node:crypto";
 import { bls12_381 } from "@noble/curves/bls12-381.js";
 import { expand_message_xmd as expandMessageXmd } from "@noble/curves/abstract/hash-to-curve.js";
 import { sha256 as nobleSha256 } from "@noble/hashes/sha2.js";
@@ -40,6 +48,13 @@ export const opensslPrimitives = {
     const digest = new Uint8Array(DIGEST_BYTES);
     digest.set(hash("sha256", bytes, "buffer"));
     return digest;
+  },
+  createSha256() {
+    const running = createHash("sha256");
+    return {
+      update: (bytes) => void running.update(bytes),
+      digest: () => Uint8Array.from(running.digest()),
+    };
   },
   verifyEd25519: (key, message, signature) =>
     verifyBy(null, publicKey("ed25519", key), message, signature),

@@ -1,6 +1,7 @@
 // The shape of a Llama-type decoder and what a backend needs to run one: prepared weights in the
 // formats of docs/spec/01-numerics.md sections 2.1 and 10.
 
+import type { EmbeddingTable } from "./embedding-table.ts";
 import type { ActivationBits, Precision, WeightBits } from "./precision.ts";
 
 /** Sizes of a decoder; cost depends on these alone. */
@@ -54,22 +55,38 @@ export interface DecoderLayer {
   readonly down: PackedMatrix;
 }
 
-/** All that a decoder computes with. Immutable. */
-export interface DecoderWeights {
+/** What a decoder is besides its large tensors, and how it gets rows of the embedding. */
+export interface DecoderFrame {
   readonly shape: DecoderShape;
   readonly precision: Precision;
   readonly activationBits: ActivationBits;
-  /** f32 `[vocabulary, width]`. */
-  readonly embedding: Float32Array;
-  readonly layers: readonly DecoderLayer[];
-  readonly finalGain: Float32Array;
-  readonly classifier: PackedMatrix;
+  readonly embedding: EmbeddingTable;
   /** The norms' epsilon, an f32. */
   readonly epsilon: number;
   /** Phase per position of each pair, in 2^-32 turns. */
   readonly rotarySteps: Uint32Array;
   /** Whether rotary pairs are neighbours (2i, 2i+1) or half a head apart. */
   readonly rotaryInterleaved: boolean;
+}
+
+/**
+ * All that a decoder computes with. Immutable. Gains and matrices may be getters that read a file each time:
+ * whoever places them elsewhere asks once for each and keeps none.
+ */
+export interface DecoderWeights extends DecoderFrame {
+  readonly layers: readonly DecoderLayer[];
+  readonly finalGain: Float32Array;
+  readonly classifier: PackedMatrix;
+}
+
+/** The frame alone, so that a backend that has placed the weights holds on to none of them. */
+export function frameOf(weights: DecoderFrame): DecoderFrame {
+  const { shape, precision, activationBits, embedding } = weights;
+  const { epsilon, rotarySteps, rotaryInterleaved } = weights;
+  return {
+    ...{ shape, precision, activationBits, embedding },
+    ...{ epsilon, rotarySteps, rotaryInterleaved },
+  };
 }
 
 const LAYER_OPS = [

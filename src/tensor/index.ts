@@ -2,6 +2,7 @@
 export * from "./backend-contract.ts";
 export * from "./cost.ts";
 export * from "./decoder-shape.ts";
+export * from "./embedding-table.ts";
 export * from "./error.ts";
 export * from "./op-check.ts";
 export * from "./precision.ts";

@@ -111,7 +111,7 @@ export class ReferenceDecoder implements Decoder {
   #position(cache: ReferenceCache, row: DecoderRow): Float32Array | undefined {
     const { embedding, layers, shape, finalGain, classifier } = this.#weights;
     assert(row.token < shape.vocabulary, "token out of range");
-    let x = this.#ops.embed(embedding, shape.width, Uint32Array.of(row.token));
+    let x = this.#ops.embed(embedding.rows(row.token, 1), shape.width, Uint32Array.of(0));
     layers.forEach((layer, i) => (x = this.#layer(cache, i, layer, x)));
     cache.length += 1;
     if (!row.wantsLogits) return undefined;

@@ -6,11 +6,14 @@ import { attentionScale } from "gyrotron/numerics";
 import {
   ATTENTION_BITS,
   type Decoder,
+  type DecoderFrame,
   type DecoderLayer,
   type DecoderRow,
   type DecoderWeights,
   describeOp,
+  embedTokens,
   finalOpIndex,
+  frameOf,
   layerOpIndex,
   type NonFinite,
   type SequenceCache,
@@ -69,7 +72,6 @@ interface Buffers {
   readonly logits: number;
   readonly status: number;
   readonly logitStatus: number;
-  readonly tokens: number;
   readonly positions: number;
   readonly caches: number;
   readonly chosen: number;
@@ -79,7 +81,7 @@ interface Buffers {
 export class WasmDecoder implements Decoder {
   readonly rowsMax: number = ROWS_MAX;
   readonly #device: WasmDevice;
-  readonly #weights: DecoderWeights;
+  readonly #frame: DecoderFrame;
   readonly #buffers: Buffers;
   readonly #program: number;
   readonly #bodyLength: number;
@@ -89,7 +91,7 @@ export class WasmDecoder implements Decoder {
 
   constructor(device: WasmDevice, weights: DecoderWeights) {
     this.#device = device;
-    this.#weights = weights;
+    this.#frame = frameOf(weights);
     const { shape } = weights;
     this.#padded = roundUp(shape.headSize, 8);
     this.#buffers = allocateBuffers(device, weights);
@@ -112,7 +114,7 @@ export class WasmDecoder implements Decoder {
   }
 
   createCache(capacity: number): SequenceCache {
-    const { layers, kvHeads, context } = this.#weights.shape;
+    const { layers, kvHeads, context } = this.#frame.shape;
     if (!(capacity >= 1 && capacity <= context)) {
       throw new TensorError({
         code: "tensor/limit",
@@ -123,7 +125,7 @@ export class WasmDecoder implements Decoder {
     }
     const slots = this.#slotsFor(capacity);
     const bytes = cacheBytes({ layers, kvHeads, padded: this.#padded, capacity: slots });
-    const address = this.#spare.get(slots)?.pop() ?? this.#device.allocate(bytes);
+    const address = this.#spare.get(slots)?.pop() ?? this.#device.allocateUnset(bytes);
     this.#device.setWord(address, slots);
     return new WasmCache(this, address, capacity);
   }
@@ -132,7 +134,7 @@ export class WasmDecoder implements Decoder {
   copyCache(cache: WasmCache, length: number, capacity: number): SequenceCache {
     const copy = this.createCache(capacity);
     assert(copy instanceof WasmCache, "a cache of this decoder");
-    const { layers, kvHeads } = this.#weights.shape;
+    const { layers, kvHeads } = this.#frame.shape;
     const sizes = {
       positions: length,
       fromSlots: this.#slotsFor(cache.capacity),
@@ -158,7 +160,7 @@ export class WasmDecoder implements Decoder {
   #slotsFor(capacity: number): number {
     let slots = 32;
     while (slots < capacity) slots *= 2;
-    return Math.min(slots, roundUp(this.#weights.shape.context, 2));
+    return Math.min(slots, roundUp(this.#frame.shape.context, 2));
   }
 
   async step(rows: readonly DecoderRow[]): Promise<StepResult> {
@@ -166,8 +168,11 @@ export class WasmDecoder implements Decoder {
     const caches = this.#admit(rows);
     const chosen = rows.flatMap((row, i) => (row.wantsLogits ? [i] : []));
     device.write(
-      this.#buffers.tokens,
-      Uint32Array.from(rows, (row) => row.token),
+      this.#buffers.x,
+      embedTokens(
+        this.#frame.embedding,
+        rows.map((row) => row.token),
+      ),
     );
     device.write(
       this.#buffers.caches,
@@ -201,7 +206,7 @@ export class WasmDecoder implements Decoder {
     const added = new Map<WasmCache, number>();
     const caches = rows.map(({ cache, token }) => {
       assert(cache instanceof WasmCache && cache.owner === this, "a cache of another decoder");
-      assert(token >= 0 && token < this.#weights.shape.vocabulary, "token out of range");
+      assert(token >= 0 && token < this.#frame.shape.vocabulary, "token out of range");
       if (!cache.open) throw new TensorError({ code: "tensor/closed", what: "cache" });
       added.set(cache, (added.get(cache) ?? 0) + 1);
       return cache;
@@ -224,7 +229,7 @@ export class WasmDecoder implements Decoder {
     chosen: readonly number[],
   ): StepResult {
     const device = this.#device;
-    const { layers, vocabulary } = this.#weights.shape;
+    const { layers, vocabulary } = this.#frame.shape;
     const status = device.readI32(this.#buffers.status, caches.length);
     const last = device.readI32(this.#buffers.logitStatus, chosen.length);
     chosen.forEach((row, i) => (status[row] = Math.min(status[row]!, last[i]!)));
@@ -247,24 +252,23 @@ export class WasmDecoder implements Decoder {
 
 function allocateBuffers(device: WasmDevice, weights: DecoderWeights): Buffers {
   const { width, hidden, heads, kvHeads, headSize, vocabulary } = weights.shape;
-  const words = (columns: number): number => device.allocate(ROWS_MAX * columns * 4);
+  const words = (columns: number): number => device.allocateUnset(ROWS_MAX * columns * 4);
   const attention = heads * headSize;
   const widest = Math.max(width, hidden, attention);
   const padded = roundUp(headSize, 8);
   return {
     x: words(width),
     normed: words(Math.max(width, attention)),
-    mantissas: device.allocate(ROWS_MAX * roundUp(widest, 8) * 2),
+    mantissas: device.allocateUnset(ROWS_MAX * roundUp(widest, 8) * 2),
     exponents: words(1),
     projected: words(roundUp(Math.max(attention + 2 * kvHeads * headSize, 2 * hidden, width), 4)),
     angles: words(headSize),
-    query: device.allocate(ROWS_MAX * heads * padded * 2),
+    query: device.allocateUnset(ROWS_MAX * heads * padded * 2),
     queryExponents: words(heads),
     product: words(hidden),
     logits: words(roundUp(vocabulary, 4)),
     status: words(1),
     logitStatus: words(1),
-    tokens: words(1),
     positions: words(1),
     caches: words(1),
     chosen: words(1),
@@ -285,14 +289,12 @@ class ProgramCompiler {
     this.#epsilon = epsilonWords(weights.epsilon);
   }
 
-  /** Everything up to the last layer's output. */
+  /** Everything from the embedded tokens to the last layer's output. */
   body(): KernelCall[] {
-    const { embedding, layers, rotarySteps, shape } = this.#weights;
+    const { layers, rotarySteps } = this.#weights;
     const b = this.#buffers;
-    const table = this.#device.place(embedding);
     const steps = this.#device.place(rotarySteps);
     return [
-      this.#call("embed", [table, shape.width, b.tokens, b.x], true),
       this.#call("angles", [steps, rotarySteps.length, b.positions, b.angles], true),
       ...layers.flatMap((layer, i) => [
         ...this.#attention(layer, i),

@@ -128,13 +128,18 @@ export class WasmDevice {
     data:
       Int8Array | Int16Array | Uint16Array | Int32Array | Uint32Array | Float32Array | Float64Array,
   ): number {
-    const address = this.allocate(data.byteLength);
+    const address = this.allocateUnset(data.byteLength);
     this.write(address, data);
     return address;
   }
 
   write(address: number, data: ArrayBufferView): void {
     this.#bytes.set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength), address);
+  }
+
+  /** A view of words in the memory, until the next allocation. */
+  words(address: number, length: number): Int32Array {
+    return new Int32Array(this.#buffer, address, length);
   }
 
   /** Copies within the memory. */

@@ -1,7 +1,6 @@
 // The CPU backend: AssemblyScript kernels on strict Wasm SIMD, threads over shared memory.
 
 import type { Backend, GraphBackend } from "gyrotron/tensor";
-import { checkPackedMatrix } from "gyrotron/tensor";
 import { WasmDecoder } from "./decoder.ts";
 import { type DeviceOptions, WasmDevice } from "./device.ts";
 import { WasmGraphs } from "./graph/run.ts";
@@ -23,11 +22,6 @@ export async function createWasmBackend(
     device: `wasm: strict SIMD, ${settings.threads} thread${settings.threads === 1 ? "" : "s"}`,
     run: async (call) => runSingleOp(device, call),
     async createDecoder(weights) {
-      for (const layer of weights.layers) {
-        for (const part of Object.values(layer)) {
-          if (!(part instanceof Float32Array)) checkPackedMatrix(part);
-        }
-      }
       return new WasmDecoder(await WasmDevice.create(settings), weights);
     },
     runGraph: (graph, inputs, runOptions) => graphs.runGraph(graph, inputs, runOptions),

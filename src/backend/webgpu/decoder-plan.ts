@@ -4,9 +4,11 @@
 
 import { attentionScale } from "gyrotron/numerics";
 import {
+  type DecoderFrame,
   type DecoderLayer,
   type DecoderWeights,
   finalOpIndex,
+  frameOf,
   layerOpIndex,
   type PackedMatrix,
 } from "gyrotron/tensor";
@@ -15,7 +17,6 @@ import type { GpuPipeline } from "./device.ts";
 import type { GpuBuffer } from "./gpu-interface.ts";
 import { prepareShader, rowParamWords, type RowParams } from "./kernels/activation.ts";
 import { attendShader } from "./kernels/attend.ts";
-import { embedShader } from "./kernels/element.ts";
 import { blockOutputs, type Epilogue, projectShader } from "./kernels/project.ts";
 import { rotateShader, STEP_ROW_WORDS } from "./kernels/rotate.ts";
 import { STATUS_GOOD } from "./kernels/workgroup.ts";
@@ -59,6 +60,8 @@ interface Product {
 
 /** One step as numbers. */
 export interface StepInput {
+  /** The embedded tokens, a row for each. */
+  readonly x: Float32Array;
   /** `STEP_ROW_WORDS` for each row. */
   readonly rows: Uint32Array<ArrayBuffer>;
   readonly count: number;
@@ -78,7 +81,7 @@ export class DecoderPlan {
   readonly rowsMax: number;
   readonly #device: WebGpuDevice;
   readonly #dot: WgslPiece;
-  readonly #weights: DecoderWeights;
+  readonly #frame: DecoderFrame;
   readonly #limbs: Limbs;
   readonly #owned: GpuBuffer[] = [];
   readonly #matrices: DeviceMatrix[] = [];
@@ -91,11 +94,11 @@ export class DecoderPlan {
   constructor(device: WebGpuDevice, dot: WgslPiece, weights: DecoderWeights, rowsMax: number) {
     this.#device = device;
     this.#dot = dot;
-    this.#weights = weights;
+    this.#frame = frameOf(weights);
     this.rowsMax = rowsMax;
     this.#limbs = weights.activationBits === 8 ? 1 : 2;
     this.#buffers = this.#allocate();
-    this.#placed = this.#placeAll();
+    this.#placed = this.#placeAll(weights);
   }
 
   /** Dispatches of a step. */
@@ -107,9 +110,10 @@ export class DecoderPlan {
   /** Runs a step; returns the statuses of its rows, then the logits of the chosen. */
   async run(step: StepInput): Promise<Uint32Array<ArrayBuffer>> {
     const form = await this.#form(step.isFused);
-    const { stepRows, all, chosen, status, logits } = this.#buffers;
+    const { stepRows, x, all, chosen, status, logits } = this.#buffers;
     const device = this.#device;
     device.write(stepRows, 0, step.rows);
+    device.write(x, 0, step.x);
     device.write(all, 0, Uint32Array.of(step.count));
     device.write(chosen, 0, Uint32Array.of(step.chosen.length, ...step.chosen));
     device.write(status, 0, new Uint32Array(step.count).fill(STATUS_GOOD));
@@ -119,7 +123,7 @@ export class DecoderPlan {
       for (const dispatch of form.head) this.#record(recorder, dispatch, step);
     }
     recorder.read({ buffer: status, offset: 0, bytes: step.count * 4 });
-    const bytes = step.chosen.length * this.#weights.shape.vocabulary * 4;
+    const bytes = step.chosen.length * this.#frame.shape.vocabulary * 4;
     recorder.read({ buffer: logits, offset: 0, bytes });
     return device.submit(recorder);
   }
@@ -144,7 +148,7 @@ export class DecoderPlan {
   }
 
   #allocate(): Readonly<Record<BufferName, GpuBuffer>> {
-    const { width, hidden, heads, kvHeads, headSize, vocabulary } = this.#weights.shape;
+    const { width, hidden, heads, kvHeads, headSize, vocabulary } = this.#frame.shape;
     const attended = heads * headSize;
     const rows = (words: number): GpuBuffer => this.#create(this.rowsMax * words * 4, "storage");
     const widest = Math.max(width, hidden, attended);
@@ -172,11 +176,10 @@ export class DecoderPlan {
     };
   }
 
-  #placeAll(): Placed {
-    const { layers, embedding, rotarySteps, finalGain, classifier } = this.#weights;
+  #placeAll(weights: DecoderWeights): Placed {
+    const { layers, rotarySteps, finalGain, classifier } = weights;
     return {
       turns: this.#upload(rotarySteps),
-      tables: this.#placeTable(embedding),
       layers: layers.map((layer) => this.#placeLayer(layer)),
       finalGain: this.#upload(finalGain),
       classifier: this.#place([classifier]),
@@ -195,7 +198,6 @@ export class DecoderPlan {
 
   async #build(isFused: boolean): Promise<Form> {
     const body: Dispatch[] = [];
-    for (const table of this.#placed.tables) body.push(await this.#embed(table));
     for (const [i, layer] of this.#placed.layers.entries()) {
       body.push(...(await this.#attention(i, layer, isFused)));
       body.push(...(await this.#feedForward(i, layer, isFused)));
@@ -219,7 +221,7 @@ export class DecoderPlan {
     { qkv, output, attentionGain: gain }: PlacedLayer,
     isFused: boolean,
   ): Promise<Dispatch[]> {
-    const { heads, kvHeads, headSize, width } = this.#weights.shape;
+    const { heads, kvHeads, headSize, width } = this.#frame.shape;
     const b = this.#buffers;
     const attended = heads * headSize;
     const stride = attended + 2 * kvHeads * headSize;
@@ -235,7 +237,7 @@ export class DecoderPlan {
       op: layerOpIndex(index, "query"),
       splits: [attended, attended + kvHeads * headSize],
     });
-    const isInterleaved = this.#weights.rotaryInterleaved ? 1 : 0;
+    const isInterleaved = this.#frame.rotaryInterleaved ? 1 : 0;
     const size = [heads, kvHeads, headSize];
     const rotary = layerOpIndex(index, "rotary-query");
     const rotate: Dispatch = {
@@ -282,7 +284,7 @@ export class DecoderPlan {
     { gateUp, down, feedForwardGain: gain }: PlacedLayer,
     isFused: boolean,
   ): Promise<Dispatch[]> {
-    const { hidden, width } = this.#weights.shape;
+    const { hidden, width } = this.#frame.shape;
     const b = this.#buffers;
     const gate = await this.#product(isFused, {
       matrix: gateUp,
@@ -308,7 +310,7 @@ export class DecoderPlan {
 
   #head(isFused: boolean): Promise<Dispatch[]> {
     const { classifier, finalGain } = this.#placed;
-    const { vocabulary, layers } = this.#weights.shape;
+    const { vocabulary, layers } = this.#frame.shape;
     return this.#product(isFused, {
       matrix: classifier,
       rows: this.#buffers.x,
@@ -362,38 +364,14 @@ export class DecoderPlan {
   }
 
   #normRow(gainOp: number): RowParams {
-    const { activationBits, epsilon, shape } = this.#weights;
+    const { activationBits, epsilon, shape } = this.#frame;
     const { width } = shape;
     const words = epsilonWords(epsilon);
     return { columns: width, stride: width, bits: activationBits, epsilon: words, gainOp };
   }
 
   #plainRow(columns: number): RowParams {
-    return { columns, stride: columns, bits: this.#weights.activationBits };
-  }
-
-  async #embed({ buffer, first, tokens }: Table): Promise<Dispatch> {
-    const params = [this.#weights.shape.width, first, tokens, STEP_ROW_WORDS, this.rowsMax];
-    const { stepRows, x } = this.#buffers;
-    return {
-      pipeline: await this.#device.pipeline(embedShader()),
-      buffers: [this.#params(params), buffer, stepRows, x],
-      rowSet: "all",
-      size: (rows) => [rows, 1],
-    };
-  }
-
-  /** The embedding in parts that fit a binding. */
-  #placeTable(table: Float32Array): Table[] {
-    const { width, vocabulary } = this.#weights.shape;
-    const most = Math.max(1, Math.floor(this.#device.shardBytesMax / 4 / width));
-    const tables: Table[] = [];
-    for (let first = 0; first < vocabulary; first += most) {
-      const tokens = Math.min(most, vocabulary - first);
-      const part = table.subarray(first * width, (first + tokens) * width);
-      tables.push({ buffer: this.#upload(part), first, tokens });
-    }
-    return tables;
+    return { columns, stride: columns, bits: this.#frame.activationBits };
   }
 
   #place(matrices: readonly PackedMatrix[], isInterleaved = false): DeviceMatrix {
@@ -435,17 +413,9 @@ interface PlacedLayer {
 /** All weights on the device. */
 interface Placed {
   readonly turns: GpuBuffer;
-  readonly tables: readonly Table[];
   readonly layers: readonly PlacedLayer[];
   readonly finalGain: GpuBuffer;
   readonly classifier: DeviceMatrix;
-}
-
-/** Rows of the embedding from token `first` on. */
-interface Table {
-  readonly buffer: GpuBuffer;
-  readonly first: number;
-  readonly tokens: number;
 }
 
 type BufferName =

@@ -3,11 +3,13 @@
 
 import { assert, present } from "gyrotron/base";
 import {
-  checkPackedMatrix,
   type Decoder,
+  type DecoderFrame,
   type DecoderRow,
   type DecoderWeights,
   describeOp,
+  embedTokens,
+  frameOf,
   type NonFinite,
   type SequenceCache,
   type StepResult,
@@ -71,7 +73,7 @@ export interface DecoderSettings {
 export class WebGpuDecoder implements Decoder {
   readonly rowsMax: number;
   readonly #device: WebGpuDevice;
-  readonly #weights: DecoderWeights;
+  readonly #frame: DecoderFrame;
   readonly #plan: DecoderPlan;
   readonly #fusedRowsMax: number;
   readonly #fill: number | undefined;
@@ -84,12 +86,12 @@ export class WebGpuDecoder implements Decoder {
 
   private constructor(
     device: WebGpuDevice,
-    weights: DecoderWeights,
+    frame: DecoderFrame,
     plan: DecoderPlan,
     settings: DecoderSettings,
   ) {
     this.#device = device;
-    this.#weights = weights;
+    this.#frame = frame;
     this.#plan = plan;
     this.rowsMax = plan.rowsMax;
     this.#fusedRowsMax = settings.fusedRowsMax ?? (device.isSoftware ? 1 : FUSED_ROWS_MAX);
@@ -106,18 +108,11 @@ export class WebGpuDecoder implements Decoder {
     weights: DecoderWeights,
     settings: DecoderSettings,
   ): Promise<WebGpuDecoder> {
-    const matrices = [
-      ...weights.layers.flatMap((layer) => Object.values(layer)),
-      weights.classifier,
-    ];
-    for (const part of matrices) {
-      if (!(part instanceof Float32Array)) checkPackedMatrix(part);
-    }
     const logitRows = Math.floor(LOGIT_BYTES_MAX / 4 / weights.shape.vocabulary);
     const rowsMax = Math.max(1, Math.min(ROWS_MAX, logitRows));
     return device.allocating(async () => {
       const plan = new DecoderPlan(device, dot, weights, rowsMax);
-      return new WebGpuDecoder(device, weights, plan, settings);
+      return new WebGpuDecoder(device, frameOf(weights), plan, settings);
     });
   }
 
@@ -128,7 +123,7 @@ export class WebGpuDecoder implements Decoder {
 
   createCache(capacity: number): SequenceCache {
     this.#check();
-    const { layers, kvHeads, headSize, context } = this.#weights.shape;
+    const { layers, kvHeads, headSize, context } = this.#frame.shape;
     if (!(capacity >= 1 && capacity <= context)) {
       throw new TensorError({
         code: "tensor/limit",
@@ -148,7 +143,7 @@ export class WebGpuDecoder implements Decoder {
   copyCache(cache: WebGpuCache, length: number, capacity: number): SequenceCache {
     const copy = this.createCache(capacity);
     assert(copy instanceof WebGpuCache, "a cache of this decoder");
-    const { layers, kvHeads, headSize } = this.#weights.shape;
+    const { layers, kvHeads, headSize } = this.#frame.shape;
     const sizes = { positions: length, fromSlots: cache.slots, toSlots: copy.slots };
     const shape = { layers, kvHeads, unitBytes: headSize * 2 };
     const ranges = cacheCopies(shape, sizes).map(({ from, to, bytes }) => ({
@@ -172,7 +167,7 @@ export class WebGpuDecoder implements Decoder {
   #slotsFor(capacity: number): number {
     let slots = 32;
     while (slots < capacity) slots *= 2;
-    return Math.min(slots, this.#weights.shape.context);
+    return Math.min(slots, this.#frame.shape.context);
   }
 
   /** The first of so many words of the arena, which grows by doubling. */
@@ -225,6 +220,10 @@ export class WebGpuDecoder implements Decoder {
       words.set([token, positions[i]!, word, slots], i * STEP_ROW_WORDS);
     });
     const read = await this.#plan.run({
+      x: embedTokens(
+        this.#frame.embedding,
+        rows.map((row) => row.token),
+      ),
       rows: words,
       count: rows.length,
       chosen,
@@ -259,7 +258,7 @@ export class WebGpuDecoder implements Decoder {
     const added = new Map<WebGpuCache, number>();
     const caches = rows.map(({ cache, token }) => {
       assert(cache instanceof WebGpuCache && cache.owner === this, "a cache of another decoder");
-      assert(token >= 0 && token < this.#weights.shape.vocabulary, "token out of range");
+      assert(token >= 0 && token < this.#frame.shape.vocabulary, "token out of range");
       if (!cache.open) throw new TensorError({ code: "tensor/closed", what: "cache" });
       added.set(cache, (added.get(cache) ?? 0) + 1);
       return cache;
@@ -280,7 +279,7 @@ export class WebGpuDecoder implements Decoder {
     chosen: readonly number[],
     read: Uint32Array<ArrayBuffer>,
   ): StepResult {
-    const { layers, vocabulary } = this.#weights.shape;
+    const { layers, vocabulary } = this.#frame.shape;
     const failures = new Map<SequenceCache, NonFinite>();
     // Rows of a cache stand in rising position, so the first that failed is the one to report.
     caches.forEach((cache, i) => {

@@ -2,7 +2,7 @@
 // exponents in one word, in parts that fit a binding.
 
 import { present } from "gyrotron/base";
-import type { BfpRows, PackedMatrix } from "gyrotron/tensor";
+import { type BfpRows, checkPackedMatrix, type PackedMatrix } from "gyrotron/tensor";
 import type { WebGpuDevice } from "./device.ts";
 import type { GpuBuffer } from "./gpu-interface.ts";
 
@@ -44,6 +44,7 @@ export function placeMatrices(
   matrices: readonly PackedMatrix[],
   isInterleaved = false,
 ): DeviceMatrix {
+  for (const matrix of matrices) checkPackedMatrix(matrix);
   const { inputs, bits } = present(matrices[0]);
   const limbs: Limbs = bits === 8 ? 1 : 2;
   const vectors = vectorsOf(inputs);

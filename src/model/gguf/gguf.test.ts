@@ -64,6 +64,9 @@ test("a file becomes settings, tensors, tokenizer and template", () => {
     context: 32,
   });
   assert.deepEqual([source.beginToken, source.endTokens, source.rotaryInterleaved], [6, [7], true]);
+  const table = source.embedding.rows(0, 8);
+  for (const first of [0, 3, 7])
+    assert.deepEqual(source.embedding.rows(first, 1), table.subarray(first * 32, (first + 1) * 32));
   const tensors = new Map(sampleTensors().map(({ name, bytes }) => [name, bytes]));
   const down = source.layers[1]!.down;
   assert.deepEqual(new Uint8Array(down.buffer), tensors.get("blk.1.ffn_down.weight"));

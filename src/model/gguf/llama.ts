@@ -61,7 +61,7 @@ export function decodeGgufModel(file: ByteSource, header: GgufHeader): ModelSour
       },
     };
   };
-  const embedding = tensors.expect("token_embd.weight", [vocabulary, width]);
+  const embedding = tensors.expectRows("token_embd.weight", { vocabulary, width });
   const finalGain = tensors.expect("output_norm.weight", [width]);
   const classifier = tensors.has("output.weight")
     ? tensors.expect("output.weight", [vocabulary, width])
@@ -69,9 +69,7 @@ export function decodeGgufModel(file: ByteSource, header: GgufHeader): ModelSour
   const source: ModelSource = {
     ...settings,
     layers: Array.from({ length: layers }, (_, i) => readLayer(i)),
-    get embedding() {
-      return embedding();
-    },
+    embedding,
     get finalGain() {
       return finalGain();
     },

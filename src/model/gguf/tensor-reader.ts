@@ -1,10 +1,11 @@
 // Reads tensors of a GGUF file as f32, checked against the shape that the model's settings imply.
 
 import { DecodeError } from "gyrotron/base";
+import type { EmbeddingTable } from "gyrotron/tensor";
 import type { ByteSource } from "../byte-source.ts";
 import { ModelError } from "../error.ts";
 import { blockFormat } from "./block-format.ts";
-import type { GgufHeader } from "./container.ts";
+import type { GgufHeader, GgufTensor } from "./container.ts";
 
 /** Blocks that are read at once, in bytes. */
 const WINDOW_BYTES = 1 << 20;
@@ -29,6 +30,22 @@ export class GgufTensors {
    * @throws ModelError `model/tensor-missing`, `model/tensor-shape`
    */
   expect(name: string, shape: readonly number[]): () => Float32Array {
+    const tensor = this.#checked(name, shape);
+    return () => this.#read(tensor, 0, tensor.count);
+  }
+
+  /** As `expect`, for a table that is read by rows, which are whole blocks. */
+  expectRows(name: string, size: { vocabulary: number; width: number }): EmbeddingTable {
+    const { vocabulary, width } = size;
+    const tensor = this.#checked(name, [vocabulary, width]);
+    return {
+      vocabulary,
+      width,
+      rows: (first, count) => this.#read(tensor, first * width, count * width),
+    };
+  }
+
+  #checked(name: string, shape: readonly number[]): GgufTensor {
     const tensor = this.#header.tensors.get(name);
     if (tensor === undefined) throw new ModelError({ code: "model/tensor-missing", name });
     const expected = shape.join(" x ");
@@ -36,7 +53,7 @@ export class GgufTensors {
     if (actual !== expected)
       throw new ModelError({ code: "model/tensor-shape", name, expected, actual });
     this.#known.add(name);
-    return () => this.#read(name);
+    return tensor;
   }
 
   /** @throws ModelError `model/unsupported` for a tensor that no one has asked for */
@@ -47,9 +64,11 @@ export class GgufTensors {
     }
   }
 
-  #read(name: string): Float32Array {
-    const { format, count, offset, bytes: size } = this.#header.tensors.get(name)!;
+  /** Elements from `start` on, both multiples of a block. */
+  #read({ name, format, offset: from }: GgufTensor, start: number, count: number): Float32Array {
     const { elements, bytes, read } = blockFormat(format)!;
+    const offset = from + (start / elements) * bytes;
+    const size = (count / elements) * bytes;
     const values = new Float32Array(count);
     const step = Math.max(1, Math.floor(WINDOW_BYTES / bytes)) * bytes;
     for (let done = 0; done < size; done += step) {

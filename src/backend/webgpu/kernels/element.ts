@@ -1,5 +1,5 @@
 // Kernels of single ops: embedding, elementwise ops, quantize, norm, argmax. The decoder has its own fused ones,
-// made of the same pieces, and shares `embed`.
+// made of the same pieces.
 
 import { GRID_BITS } from "gyrotron/tensor";
 import type { BindingKind, ShaderSource } from "../device.ts";

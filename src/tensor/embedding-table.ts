@@ -1,0 +1,46 @@
+// The table of embeddings, f32 `[vocabulary, width]`. It is the largest tensor of many models and a step
+// needs a row for each token only, so it is read by rows: it may lie in a file.
+
+import { assert } from "gyrotron/base";
+
+/** Rows of f32, one for each token. Immutable. */
+export interface EmbeddingTable {
+  readonly vocabulary: number;
+  readonly width: number;
+  /** So many rows from token `first` on, end to end. Nobody writes to them. */
+  rows(first: number, count: number): Float32Array;
+}
+
+/** Rows read at once by who needs them all, in bytes. */
+const WINDOW_BYTES = 1 << 20;
+
+/** A table in memory. */
+export function embeddingTable(values: Float32Array, width: number): EmbeddingTable {
+  const vocabulary = values.length / width;
+  assert(Number.isInteger(vocabulary), "whole rows");
+  return {
+    vocabulary,
+    width,
+    rows(first, count) {
+      assert(first >= 0 && count >= 0 && first + count <= vocabulary, "rows of the table");
+      return values.subarray(first * width, (first + count) * width);
+    },
+  };
+}
+
+/** All rows in order, a window at a time, each with its first token. */
+export function* embeddingWindows(
+  table: EmbeddingTable,
+): Generator<{ first: number; rows: Float32Array }> {
+  const { vocabulary, width } = table;
+  const step = Math.max(1, Math.floor(WINDOW_BYTES / 4 / width));
+  for (let first = 0; first < vocabulary; first += step)
+    yield { first, rows: table.rows(first, Math.min(step, vocabulary - first)) };
+}
+
+/** The rows of tokens end to end: what the first op of a decoder gives. */
+export function embedTokens(table: EmbeddingTable, tokens: readonly number[]): Float32Array {
+  const x = new Float32Array(tokens.length * table.width);
+  tokens.forEach((token, i) => x.set(table.rows(token, 1), i * table.width));
+  return x;
+}
