@@ -8,6 +8,8 @@ import { HTTP_BODY_BYTES_MAX, present } from "gyrotron/base";
 import { OVERLOADED_TEXT } from "gyrotron/replica";
 import type { NodeCore } from "../node-contract.ts";
 import { ApiHandler } from "./api-handler.ts";
+import { Gateway } from "./gateway/gateway.ts";
+import { type GatewayAddress, gatewayAddress } from "./gateway/gateway-address.ts";
 import { HttpServerError } from "./http-error.ts";
 import { type HttpReply, textReply } from "./http-reply.ts";
 import { isJobPath, isPreviewPath, JobHandler } from "./job-handler.ts";
@@ -47,6 +49,7 @@ export class HttpServer {
   readonly #server: Server;
   #api: ApiHandler | undefined;
   #jobs: JobHandler | undefined;
+  #gateway: Gateway | undefined;
 
   private constructor() {
     this.#server = createServer(
@@ -80,6 +83,7 @@ export class HttpServer {
   attach(node: NodeCore): void {
     this.#api = new ApiHandler(node);
     this.#jobs = new JobHandler(node);
+    this.#gateway = new Gateway(node);
   }
 
   /** Stops listening, lets running requests end for a moment, then cuts them. */
@@ -97,13 +101,20 @@ export class HttpServer {
   #handle(request: IncomingMessage, response: ServerResponse): void {
     response.sendDate = false;
     const { method = "GET", url = "/" } = request;
-    if (method === "OPTIONS") {
+    const address = addressOf(request);
+    if (method === "OPTIONS" && address === undefined) {
       response.writeHead(204, CORS_HEADERS).end();
       return;
     }
     const api = this.#api;
     if (api === undefined) {
       send(response, STARTING);
+      return;
+    }
+    if (address !== undefined) {
+      readBody(request, response, (body) => {
+        void this.#gateway?.handle(address, request, body, response);
+      });
       return;
     }
     if (this.#jobs !== undefined && isJobPath(url)) {
@@ -145,6 +156,13 @@ export class HttpServer {
     if (method !== "GET") send(response, { ...METHOD_NOT_ALLOWED, allow: "GET, OPTIONS" });
     else void jobs.get(url).then((reply) => send(response, reply));
   }
+}
+
+/** The canister that a request is for as a web site: the node's own paths are not. */
+function addressOf(request: IncomingMessage): GatewayAddress | undefined {
+  const { url = "/", headers } = request;
+  if (url.startsWith("/api/") || isJobPath(url)) return undefined;
+  return gatewayAddress(headers.host, url, headers.referer);
 }
 
 function readBody(
