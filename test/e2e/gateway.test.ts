@@ -10,10 +10,9 @@ import { HttpAgent } from "@icp-sdk/core/agent";
 import { IDL } from "@icp-sdk/core/candid";
 import { Principal } from "@icp-sdk/core/principal";
 import { utf8Bytes } from "gyrotron/base";
-import { encodeSelfDescribedCbor, sha256 } from "gyrotron/crypto";
+import { encodeSelfDescribedCbor, hashOfMap, sha256 } from "gyrotron/crypto";
 import { compileFile } from "gyrotron/node";
 import { encodeHashTree, hashOfTree, type HashTree } from "gyrotron/replica";
-import { hashOfResponse } from "../../src/node/http/gateway/asset-certification.ts";
 import { type RunningNode, startNode, temporaryFolder } from "./running-node.ts";
 
 type Header = [string, string];
@@ -94,14 +93,19 @@ function base64(bytes: Uint8Array): string {
 async function store(): Promise<void> {
   const text = utf8Bytes("certified text");
   const parts = [0, 1, 2].map((index) => new Uint8Array(600_000).fill(65 + index));
-  const page = { status: 200, body: utf8Bytes("<p>page</p>") };
+  const page = utf8Bytes("<p>page</p>");
+  const certified = {
+    "content-type": "text/html",
+    "ic-certificateexpression": EXPRESSION,
+    ":ic-cert-status": 200n,
+  };
   const type: Header = ["Content-Type", "text/html"];
   const exprPath = ["http_expr", "page", "<$>"];
   const pageLeaf = [
     ...exprPath,
     sha256(utf8Bytes(EXPRESSION)),
     new Uint8Array(0),
-    hashOfResponse(page, [type], EXPRESSION),
+    sha256(hashOfMap(certified), sha256(page)),
   ].reduceRight<HashTree>((tree, label) => labeled(label, tree), [3, new Uint8Array(0)]);
   const leaf = (path: string, ...body: Uint8Array[]): HashTree =>
     labeled(path, [3, sha256(...body)]);
@@ -118,7 +122,7 @@ async function store(): Promise<void> {
   const answers: Stored[] = [
     { url: "/text", status: 200, headers: plain, tail: treeField, parts: [text] },
     { url: "/stream", status: 200, headers: [], tail: treeField, parts },
-    { url: "/page", status: 200, headers: pageHeaders, tail: version2, parts: [page.body] },
+    { url: "/page", status: 200, headers: pageHeaders, tail: version2, parts: [page] },
     { url: "/bare", status: 404, headers: plain, tail: "", parts: [text] },
   ];
   await put(hashOfTree(tree), answers);
