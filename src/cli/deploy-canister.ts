@@ -70,12 +70,12 @@ export async function deployCanister(request: DeployRequest): Promise<DeployResu
   return { name, canister, action, module, interface: candid, compileMs, installMs };
 }
 
-/** Name of a canister after its file; `main.mo` is named after its folder. */
+/** Name of a canister after its file; `main.mo` and `index.ts` are named after their folder. */
 export function defaultName(file: string): string {
   const parts = file.split(/[\\/]/).filter((part) => part !== "" && part !== ".");
-  const stem = basename(file).replace(/(\.mo|\.wasm|\.wasm\.gz)$/, "");
+  const stem = basename(file).replace(/(\.mo|\.as\.ts|\.ts|\.wasm|\.wasm\.gz)$/, "");
   const folder = parts.at(-2);
-  return /^main$/i.test(stem) && folder !== undefined && folder !== ".." ? folder : stem;
+  return /^(main|index)$/i.test(stem) && folder !== undefined && folder !== ".." ? folder : stem;
 }
 
 async function findOrCreate(

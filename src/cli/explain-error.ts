@@ -76,11 +76,15 @@ function explainOther(error: GyrotronError<{ code: string }>): string {
     case "compiler/file-unreadable":
       return `cannot read ${info.file}: ${info.reason}`;
     case "compiler/unknown-kind":
-      return `${info.file} is neither a Motoko program (.mo) nor a module (.wasm, .wasm.gz)`;
+      return `${info.file} is no Motoko (.mo), TypeScript (.ts) or AssemblyScript program (.as.ts, or a folder with asconfig.json) and no module (.wasm, .wasm.gz)`;
     case "compiler/not-wasm":
       return `${info.file} is not a Wasm module: ${info.reason}`;
     case "compiler/rejected":
       return info.diagnostics.map(formatDiagnostic).join("\n");
+    case "compiler/refused":
+      return `${info.what} did not accept ${info.file}: ${info.message}`;
+    case "compiler/not-installed":
+      return `${info.file} needs ${info.what}, which is not in its project: run \`${info.install}\` there`;
     case "compiler/crashed":
       return `the Motoko compiler failed on ${info.file}: ${info.reason}`;
     case "http/port-in-use":

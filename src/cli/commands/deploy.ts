@@ -1,4 +1,4 @@
-// `gyrotron deploy`: a Motoko program or a module becomes a running canister.
+// `gyrotron deploy`: a program or a module becomes a running canister.
 
 import { CliError } from "../cli-error.ts";
 import type { Command } from "../command.ts";
@@ -12,10 +12,12 @@ const MODES: readonly DeployMode[] = ["auto", "install", "reinstall", "upgrade"]
 
 export const deploy: Command = {
   usage:
-    "deploy FILE.mo|.wasm|.wasm.gz [--name NAME] [--arg CANDID] [--mode auto|install|reinstall|upgrade]",
+    "deploy FILE.mo|.ts|.as.ts|.wasm|.wasm.gz [--name NAME] [--arg CANDID] [--mode auto|install|reinstall|upgrade]",
   summary: "Compiles a program and installs it on the running node, or upgrades what runs there.",
   details: [
-    "--name NAME   what to call it; otherwise after the file, or after its folder for main.mo",
+    ".ts           TypeScript through npm azle, .as.ts (or a folder with asconfig.json) through",
+    "              npm assemblyscript: both are taken from the project of the file",
+    "--name NAME   what to call it; otherwise after the file, or after its folder for main.mo, index.ts",
     "--arg CANDID  arguments of the installation as Candid text, such as '(42, \"x\")'",
     "--mode MODE   auto (default) installs the first time and upgrades after; memory is kept",
   ],

@@ -1,12 +1,14 @@
-// From a file to a module that can be installed: Motoko programs are compiled in a child process
-// that ends with the job, modules are read as they are. Owns neither a cache nor the installation.
+// From a file to a module that can be installed: programs are compiled in a child process that ends
+// with the job, modules are read as they are. Owns neither a cache nor the installation.
 
 import { type ChildProcess, fork } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { extname, join, relative, resolve } from "node:path";
 import process from "node:process";
 import { gunzipSync } from "node:zlib";
 import { MODULE_BYTES_MAX, utf8TextLossy } from "gyrotron/base";
+import { compileAssemblyScript } from "./assemblyscript.ts";
+import { compileWithAzle } from "./azle.ts";
 import { CompilerError, type Diagnostic } from "./compiler-error.ts";
 import type { MotokoAnswer, MotokoJob, MotokoMessage, SourceFile } from "./motoko-protocol.ts";
 
@@ -40,7 +42,10 @@ export interface CompileOptions {
   readonly motokoText?: string;
 }
 
-/** Compiles or reads `file` by its ending: `.mo`, `.wasm` or `.wasm.gz`. @throws CompilerError */
+/**
+ * Compiles or reads `file` by its ending: `.mo`, `.as.ts` (AssemblyScript; or a folder with an
+ * asconfig.json), `.ts` (Azle), `.wasm` or `.wasm.gz`. @throws CompilerError
+ */
 export async function compileFile(
   file: string,
   options: CompileOptions = {},
@@ -48,7 +53,16 @@ export async function compileFile(
   const path = resolve(file);
   if (extname(path) === ".mo") return compileMotoko(path, options);
   if (/\.wasm(\.gz)?$/.test(path)) return readModule(path);
+  if (path.endsWith(".as.ts") || existsSync(join(path, "asconfig.json"))) {
+    return ofProject(await compileAssemblyScript(path, displayPath(path)));
+  }
+  if (extname(path) === ".ts") return ofProject(await compileWithAzle(path, displayPath(path)));
   throw new CompilerError({ code: "compiler/unknown-kind", file: displayPath(path) });
+}
+
+/** What a compiler of the user's own project gave; its heap does not survive upgrades. */
+function ofProject(built: { wasm: Uint8Array; candid: string | undefined }): CompiledModule {
+  return { ...built, stableTypes: undefined, keepsHeap: false, warnings: [], sources: [] };
 }
 
 /** Text of a custom section `icp:public NAME` or `icp:private NAME`, from an uncompressed module. */

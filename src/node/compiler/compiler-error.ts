@@ -16,12 +16,16 @@ export interface Diagnostic {
 
 export type CompilerErrorInfo =
   | { code: "compiler/file-unreadable"; file: string; reason: string }
-  /** Neither `.mo` nor `.wasm` nor `.wasm.gz`. */
+  /** No ending that a compiler here knows. */
   | { code: "compiler/unknown-kind"; file: string }
   /** The file ends in .wasm or .wasm.gz but holds something else. */
   | { code: "compiler/not-wasm"; file: string; reason: string }
   /** The program has mistakes; at least one diagnostic is an error. */
   | { code: "compiler/rejected"; file: string; diagnostics: readonly Diagnostic[] }
+  /** A compiler of the user's own project did not make a module: its message. */
+  | { code: "compiler/refused"; file: string; what: string; message: string }
+  /** The compiler is not in the project of the file; `install` is the command that puts it there. */
+  | { code: "compiler/not-installed"; file: string; what: string; install: string }
   /** The compiler itself failed. */
   | { code: "compiler/crashed"; file: string; reason: string };
 
