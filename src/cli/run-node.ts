@@ -3,7 +3,7 @@
 
 import process from "node:process";
 import { formatPrincipal } from "gyrotron/crypto";
-import type { JobAccelerator, NodeCore } from "gyrotron/node";
+import type { JobAccelerator, NodeCore, PageHandler } from "gyrotron/node";
 import { Deployments } from "./deployments.ts";
 import { formatUrl } from "./flags.ts";
 import { paint, print, printable, printProblem } from "./output.ts";
@@ -54,7 +54,7 @@ export async function runNode(options: RunOptions): Promise<RunningNode> {
     await Promise.allSettled([server.close(), cancel()]);
     throw error;
   }
-  server.attach(core);
+  server.attach(core, await openCandidPage(core));
   showConsole(core, deployments, dataFolder);
   const { promise: ended, resolve } = Promise.withResolvers<number>();
   let isStopping = false;
@@ -82,6 +82,12 @@ export async function runNode(options: RunOptions): Promise<RunningNode> {
   const { port } = server;
   const url = formatUrl(host, port);
   return { core, accelerator, url, port, ended, stop: () => stop(0) };
+}
+
+/** Loaded with the node: commands that run none do without. */
+async function openCandidPage(core: NodeCore): Promise<PageHandler> {
+  const { CandidPage } = await import("./candid-page/candid-page.ts");
+  return new CandidPage(core);
 }
 
 /** Prints what canisters print and their traps, under their names. */

@@ -5,7 +5,15 @@ export {
   type CompilerErrorInfo,
   type Diagnostic,
 } from "./compiler/compiler-error.ts";
-export { HttpServer, type HttpServerOptions } from "./http/http-server.ts";
+export {
+  type AnonymousAnswer,
+  type AnonymousRequest,
+  callAnonymously,
+  queryAnonymously,
+} from "./http/anonymous-request.ts";
+export { escapeHtml } from "./http/gateway/gateway-page.ts";
+export { type HttpReply } from "./http/http-reply.ts";
+export { HttpServer, type HttpServerOptions, type PageHandler } from "./http/http-server.ts";
 export { HttpServerError, type HttpServerErrorInfo } from "./http/http-error.ts";
 export { installNodeCrypto } from "./crypto-provider.ts";
 export { createInlineNode, type InlineNodeOptions } from "./inline-node.ts";

@@ -269,3 +269,42 @@ test("the interface for agents is at every host name", async () => {
   assert.equal(status, 200);
   assert.equal(headers["content-type"], "application/cbor");
 });
+
+test("every canister has a page with its interface, which calls its methods", async () => {
+  const id = site.toText();
+  const local = `localhost:${node.port}`;
+  const page = await ask(local, `/_/candid?canisterId=${id}`);
+  assert.equal(page.status, 200);
+  assert.match(page.headers["content-type"] ?? "", /^text\/html/);
+  assert.match(page.body, /<form data-method="greet">.*1: text.*2: nat.*<button>Query<\/button>/);
+  assert.match(page.body, /<form data-method="add">.*1: int.*<button>Call<\/button>/);
+  assert.doesNotMatch(page.body, /(src|href)=/, "nothing is loaded from elsewhere");
+  const call = (method: string, text: string, canister = id): Promise<Answer> =>
+    ask(local, `/_/candid/call?canisterId=${canister}&method=${method}`, {
+      method: "POST",
+      body: utf8Bytes(text),
+    });
+  assert.equal((await call("greet", '("a\\"b", 2)')).body, '("hello a\\"b; hello a\\"b; ")');
+  const before = (await call("add", "(0)")).body;
+  assert.match(before, /^\(record \{ total = 2 : int;? \}\)$/);
+  assert.match((await call("add", "(40)")).body, /total = 42 : int/);
+  const trapped = await call("add", "(-1)");
+  assert.equal(trapped.status, 422);
+  assert.match(trapped.body, /^rejected \(IC0503\): .*less than nothing/);
+  const wrong = await call("greet", "(1, 2)");
+  assert.equal(wrong.status, 400);
+  assert.match(wrong.body, /text/);
+  const nowhere = await call("go", "()", bare.toText());
+  assert.equal(nowhere.status, 422);
+  assert.match(nowhere.body, /IC0537/);
+  const empty = await ask(local, `/_/candid?canisterId=${bare.toText()}`);
+  assert.match(empty.body, /publishes no interface.*/);
+  for (const [path, status] of [
+    ["/_/candid", 200],
+    ["/_/candid?canisterId=x", 400],
+    ["/_/candid?canisterId=uqqxf-5h777-77774-qaaaa-cai", 404],
+    ["/_/nowhere", 404],
+    ["/_/candid/call", 405],
+  ] as const)
+    assert.equal((await ask(local, path)).status, status, path);
+});

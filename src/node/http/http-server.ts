@@ -21,6 +21,11 @@ export interface HttpServerOptions {
   port: number;
 }
 
+/** Pages for people, below `/_/`. */
+export interface PageHandler {
+  handle(method: string, url: string, body: Uint8Array): Promise<HttpReply>;
+}
+
 /** How long an idle connection stays open; longer than clients keep theirs. */
 const KEEP_ALIVE_MS = 75_000;
 const REQUEST_MS_MAX = 60_000;
@@ -50,6 +55,7 @@ export class HttpServer {
   #api: ApiHandler | undefined;
   #jobs: JobHandler | undefined;
   #gateway: Gateway | undefined;
+  #pages: PageHandler | undefined;
 
   private constructor() {
     this.#server = createServer(
@@ -79,8 +85,9 @@ export class HttpServer {
     return (present(this.#server.address(), "the server is listening") as AddressInfo).port;
   }
 
-  /** Answers requests from this node from now on. */
-  attach(node: NodeCore): void {
+  /** Answers requests from this node from now on, and those below `/_/` from `pages`. */
+  attach(node: NodeCore, pages?: PageHandler): void {
+    this.#pages = pages;
     this.#api = new ApiHandler(node);
     this.#jobs = new JobHandler(node);
     this.#gateway = new Gateway(node);
@@ -114,6 +121,16 @@ export class HttpServer {
     if (address !== undefined) {
       readBody(request, response, (body) => {
         void this.#gateway?.handle(address, request, body, response);
+      });
+      return;
+    }
+    if (this.#pages !== undefined && isPagePath(url)) {
+      const pages = this.#pages;
+      readBody(request, response, (body) => {
+        pages.handle(method, url, body).then(
+          (reply) => send(response, reply),
+          () => send(response, FAILED),
+        );
       });
       return;
     }
@@ -158,10 +175,14 @@ export class HttpServer {
   }
 }
 
+function isPagePath(url: string): boolean {
+  return url.startsWith("/_/");
+}
+
 /** The canister that a request is for as a web site: the node's own paths are not. */
 function addressOf(request: IncomingMessage): GatewayAddress | undefined {
   const { url = "/", headers } = request;
-  if (url.startsWith("/api/") || isJobPath(url)) return undefined;
+  if (url.startsWith("/api/") || isJobPath(url) || isPagePath(url)) return undefined;
   return gatewayAddress(headers.host, url, headers.referer);
 }
 

@@ -33,6 +33,19 @@ persistent actor Site {
     stored := answers;
   };
 
+  public query func greet(name : Text, times : Nat) : async Text {
+    var text = "";
+    var left = times;
+    while (left > 0) { text #= "hello " # name # "; "; left -= 1 };
+    text;
+  };
+
+  public func add(amount : Int) : async { total : Int } {
+    if (amount < 0) Runtime.trap("less than nothing");
+    count += Nat.fromInt(amount);
+    { total = count };
+  };
+
   public query func http_request(request : Request) : async Response {
     let path = switch (Text.split(request.url, #char '?').next()) { case (?p) p; case null "" };
     if (path == "/count") {

@@ -2,24 +2,16 @@
 // canister asks for; the answer is put together, verified unless the client renounces that, and
 // sent. Owns the flow and its limits; what is certified is asset-certification.ts's matter.
 
-import { randomBytes } from "node:crypto";
 import {
   type IncomingMessage,
   type ServerResponse,
   validateHeaderName,
   validateHeaderValue,
 } from "node:http";
-import { concatBytes, DecodeError, MIB, utf8TextLossy } from "gyrotron/base";
-import { ANONYMOUS_PRINCIPAL, encodeSelfDescribedCbor, formatPrincipal } from "gyrotron/crypto";
-import {
-  decodeCertificate,
-  decodeEnvelope,
-  type IngressContent,
-  lookupPath,
-  type QueryResult,
-  treePath,
-} from "gyrotron/replica";
+import { concatBytes, DecodeError, MIB } from "gyrotron/base";
+import { formatPrincipal } from "gyrotron/crypto";
 import type { NodeCore } from "../../node-contract.ts";
+import { type AnonymousAnswer, callAnonymously, queryAnonymously } from "../anonymous-request.ts";
 import { checkCertification } from "./asset-certification.ts";
 import {
   type CanisterRequest,
@@ -40,7 +32,6 @@ const STREAM_BYTES_MAX = 32 * MIB;
 const STREAM_PARTS_MAX = 1_000;
 const ANSWER_MS_MAX = 60_000;
 const REQUESTS_MAX = 256;
-const EXPIRY_NS = 240_000_000_000n;
 const METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 /** Headers between two machines, which are not the canister's to set. */
 const HOP_HEADERS: ReadonlySet<string> = new Set([
@@ -144,7 +135,7 @@ class Visit {
     const { canisterId, isRaw } = this.#address;
     const argument = encodeHttpRequest(this.#request);
     const queried = await this.#query(canisterId, "http_request", argument);
-    if (queried.kind === "rejected") return this.#rejected(queried);
+    if (queried.kind !== "replied") return this.#refused(queried);
     const response = this.#decode(queried.reply);
     if ("title" in response) return response;
     if (response.isUpgrade) return this.#update();
@@ -162,9 +153,12 @@ class Visit {
   }
 
   async #update(): Promise<Answer | Failure> {
-    const reply = await this.#call(encodeHttpUpdateRequest(this.#request));
-    if (!(reply instanceof Uint8Array)) return reply;
-    const response = this.#decode(reply);
+    const { canisterId } = this.#address;
+    const argument = encodeHttpUpdateRequest(this.#request);
+    const call = { canisterId, methodName: "http_request_update", argument };
+    const answered = await callAnonymously(this.#node, call, () => !this.#isOver);
+    if (answered.kind !== "replied") return this.#refused(answered);
+    const response = this.#decode(answered.reply);
     // The network's certificate covers what an update answers; a stream would not be covered.
     if ("title" in response || response.stream === undefined) return response;
     return this.#address.isRaw
@@ -182,7 +176,7 @@ class Visit {
       if (parts.length > STREAM_PARTS_MAX)
         return this.#malformed(`more than ${STREAM_PARTS_MAX} parts`);
       const queried = await this.#query(canisterId, methodName, argument);
-      if (queried.kind === "rejected") return this.#rejected(queried);
+      if (queried.kind !== "replied") return this.#refused(queried);
       let part: ReturnType<typeof decodeStreamPart>;
       try {
         part = decodeStreamPart(queried.reply);
@@ -200,73 +194,12 @@ class Visit {
     return { ...response, body: concatBytes(...parts) };
   }
 
-  async #query(
+  #query(
     canisterId: Uint8Array,
     methodName: string,
     argument: Uint8Array,
-  ): Promise<QueryResult> {
-    const { content } = this.#envelope("query", canisterId, methodName, argument);
-    return (await this.#node.query(content)).result;
-  }
-
-  /** The reply of `http_request_update`, out of its certificate. */
-  async #call(argument: Uint8Array): Promise<Uint8Array | Failure> {
-    const { canisterId } = this.#address;
-    const { bytes, content } = this.#envelope("call", canisterId, "http_request_update", argument);
-    while (!this.#isOver) {
-      const outcome = await this.#node.submitCall({ envelope: bytes, content });
-      if (outcome.kind === "refused") return this.#rejected(outcome.rejection);
-      if (outcome.kind === "overloaded")
-        return failure(503, "The node is busy", "It accepts no more calls now. Please try again.");
-      if (outcome.kind === "certified")
-        return this.#replyIn(outcome.certificate, content.requestId);
-    }
-    return failure(504, "The canister takes too long", `${this.#name} has not answered.`);
-  }
-
-  #replyIn(certificate: Uint8Array, requestId: Uint8Array): Uint8Array | Failure {
-    const { tree } = decodeCertificate(certificate);
-    const field = (name: string): Uint8Array | undefined => {
-      const found = lookupPath(tree, treePath("request_status", requestId, name));
-      return found.kind === "found" ? found.value : undefined;
-    };
-    const reply = field("reply");
-    if (reply !== undefined) return reply;
-    return this.#rejected({
-      errorCode: utf8TextLossy(field("error_code") ?? new Uint8Array(0)),
-      message: utf8TextLossy(field("reject_message") ?? new Uint8Array(0)),
-    });
-  }
-
-  /** An anonymous request, as a client would send it. */
-  #envelope(
-    kind: "call" | "query",
-    canisterId: Uint8Array,
-    methodName: string,
-    argument: Uint8Array,
-  ): { bytes: Uint8Array; content: IngressContent } {
-    const ingressExpiryNs = this.#node.nowNs() + EXPIRY_NS;
-    const bytes = encodeSelfDescribedCbor({
-      content: {
-        request_type: kind,
-        canister_id: canisterId,
-        method_name: methodName,
-        arg: argument,
-        sender: ANONYMOUS_PRINCIPAL,
-        ingress_expiry: ingressExpiryNs,
-        nonce: new Uint8Array(randomBytes(16)),
-      },
-    });
-    const envelope = decodeEnvelope(bytes, kind);
-    if (!envelope.ok)
-      throw new DecodeError({ code: "envelope/decode", what: envelope.text, offset: 0 });
-    const { requestId } = envelope;
-    const sender = ANONYMOUS_PRINCIPAL;
-    const senderInfo = undefined;
-    return {
-      bytes,
-      content: { requestId, sender, canisterId, methodName, argument, ingressExpiryNs, senderInfo },
-    };
+  ): Promise<AnonymousAnswer> {
+    return queryAnonymously(this.#node, { canisterId, methodName, argument });
   }
 
   #decode(reply: Uint8Array): CanisterResponse | Failure {
@@ -283,7 +216,12 @@ class Visit {
     return failure(502, "The answer is malformed", text);
   }
 
-  #rejected({ errorCode, message }: { errorCode: string; message: string }): Failure {
+  #refused(answer: Exclude<AnonymousAnswer, { kind: "replied" }>): Failure {
+    if (answer.kind === "overloaded")
+      return failure(503, "The node is busy", "It accepts no more calls now. Please try again.");
+    if (answer.kind === "pending")
+      return failure(504, "The canister takes too long", `${this.#name} has not answered.`);
+    const { errorCode, message } = answer;
     const text = `${errorCode}: ${message}`;
     switch (errorCode) {
       case "IC0301":
