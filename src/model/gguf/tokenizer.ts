@@ -66,7 +66,7 @@ function bytePairFile(metadata: Metadata): HubTokenizerFile {
     normalizer: null,
     pre_tokenizer: splitter,
     post_processor: null,
-    decoder: { type: "ByteLevel" },
+    decoder: GPT2_WORDS,
     model: {
       type: "BPE",
       vocab: Object.fromEntries(tokens.map((token, id) => [token, id])),
