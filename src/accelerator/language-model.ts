@@ -21,6 +21,7 @@ import {
   PieceTokenizer,
   type PreparedModel,
   prepareModel,
+  reopenHubTokenizer,
   type StoredFrame,
   type StoredTokenizer,
   type TextTokenizer,
@@ -84,7 +85,7 @@ function assemble(name: string, prepared: PreparedModel, stored: StoredText): La
 function openTokenizer(stored: StoredTokenizer): TextTokenizer {
   return stored.kind === "pieces"
     ? new PieceTokenizer(stored.file)
-    : decodeHubTokenizer(utf8Bytes(stored.json));
+    : reopenHubTokenizer(stored.json);
 }
 
 function openFrame(stored: StoredFrame, model: PreparedModel, tokenizer: TextTokenizer): ChatFrame {

@@ -2,11 +2,19 @@
 // The same code and the same bits as the accelerator of a node.
 
 import { existsSync } from "node:fs";
+import { availableParallelism } from "node:os";
 import { type JobRun, type LanguageModel, type RunControls, runJob } from "gyrotron/accelerator";
 import { createWasmBackend } from "gyrotron/backend";
 import type { Job } from "gyrotron/job";
 import { createGenerator, type TextGenerator } from "gyrotron/learn";
-import { BUNDLED_MODEL, bundledModelPath, loadModel, ModelStore, NodeError } from "gyrotron/node";
+import {
+  BUNDLED_MODEL,
+  bundledModelPath,
+  installNodeHashes,
+  loadModel,
+  ModelStore,
+  NodeError,
+} from "gyrotron/node";
 import type { Precision } from "gyrotron/tensor";
 import { CliError } from "./cli-error.ts";
 
@@ -30,6 +38,9 @@ export interface TimedRun extends JobRun {
 /** Most threads that the backend takes. */
 export const THREADS_MAX = 64;
 
+/** Threads where none are asked for: every core, but no more than help a small model. */
+export const THREADS_STANDARD: number = Math.min(4, availableParallelism());
+
 /** A model ready to run here. */
 export class LocalModel {
   readonly model: LanguageModel;
@@ -50,6 +61,7 @@ export class LocalModel {
 
   /** Loads a model. @throws CliError `cli/unknown-model`; NodeError `node/model` that names the damaged file */
   static async open(name: string, options: LocalModelOptions): Promise<LocalModel> {
+    installNodeHashes();
     const model = loadModel(findModel(name, options), options.precision);
     const backend = await createWasmBackend({ threads: options.threads });
     return new LocalModel(model, await createGenerator(model.prepared, { backend }), backend);

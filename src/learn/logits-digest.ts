@@ -1,7 +1,7 @@
 // The chain of hashes over all logits that a generation used (docs/spec/01-numerics.md section 13).
 
-import { concatBytes, utf8Bytes } from "gyrotron/base";
-import { sha256 } from "gyrotron/crypto";
+import { utf8Bytes } from "gyrotron/base";
+import { createSha256, sha256 } from "gyrotron/crypto";
 
 /** A digest that grows with every position whose logits were used. */
 export class LogitsDigest {
@@ -10,8 +10,11 @@ export class LogitsDigest {
   add(position: number, logits: Float32Array): void {
     const place = new Uint8Array(4);
     new DataView(place.buffer).setUint32(0, position, true);
-    const bytes = new Uint8Array(logits.buffer, logits.byteOffset, logits.byteLength);
-    this.#hash = sha256(concatBytes(this.#hash, place, bytes));
+    const hash = createSha256();
+    hash.update(this.#hash);
+    hash.update(place);
+    hash.update(new Uint8Array(logits.buffer, logits.byteOffset, logits.byteLength));
+    this.#hash = hash.digest();
   }
 
   /** 32 bytes. */

@@ -8,6 +8,8 @@ import { ModelError } from "./error.ts";
 import type { TextTokenizer } from "./text-tokenizer.ts";
 
 const FILE_BYTES_MAX = 64 * 1024 * 1024;
+/** What a vocabulary may have at most. */
+const TOKENS_MAX: number = 2 ** 20;
 
 /** A tokenizer.json, parsed. Only what is looked at here has a type. */
 export interface HubTokenizerFile {
@@ -35,16 +37,16 @@ export class HubTokenizer implements TextTokenizer {
   readonly identity: Uint8Array;
   readonly vocabulary: number;
   readonly dropsFirstBlank: boolean;
-  /** The file as text, by which the same tokenizer is made again. */
+  /** The file as JSON without blanks, by which the same tokenizer is made again. */
   readonly json: string;
   readonly #library: Library;
   readonly #spelling: Spelling;
-  readonly #pieces: ReadonlyMap<number, string>;
+  readonly #pieces: readonly (string | undefined)[];
   readonly #added: ReadonlyMap<number, AddedToken>;
 
-  /** @throws DecodeError `tokenizer/decode`, ModelError `model/unsupported` */
-  constructor(file: HubTokenizerFile) {
-    this.json = JSON.stringify(file);
+  /** `json` is the file's, if it was written by this class. @throws DecodeError `tokenizer/decode`, ModelError `model/unsupported` */
+  constructor(file: HubTokenizerFile, json: string = JSON.stringify(file)) {
+    this.json = json;
     this.identity = sha256(utf8Bytes(this.json));
     try {
       this.#library = new Library(file, {});
@@ -56,10 +58,15 @@ export class HubTokenizer implements TextTokenizer {
     this.#spelling = spellingOf(file);
     this.dropsFirstBlank = this.#spelling === "metaspace";
     this.#added = new Map((file.added_tokens ?? []).map((token) => [token.id, token]));
-    this.#pieces = new Map(Array.from(this.#library.get_vocab(true), ([piece, id]) => [id, piece]));
-    let top = -1;
-    for (const id of this.#pieces.keys()) top = Math.max(top, id);
-    this.vocabulary = top + 1;
+    const pieces: (string | undefined)[] = [];
+    for (const [piece, id] of this.#library.get_vocab(true)) {
+      if (!(Number.isInteger(id) && id >= 0 && id < TOKENS_MAX))
+        throw decodeError(`tokenizer.json: token ${id} is out of range`);
+      while (pieces.length <= id) pieces.push(undefined);
+      pieces[id] = piece;
+    }
+    this.#pieces = pieces;
+    this.vocabulary = pieces.length;
   }
 
   encode(text: string): number[] {
@@ -72,16 +79,16 @@ export class HubTokenizer implements TextTokenizer {
   }
 
   nameOf(token: number): Uint8Array {
-    return utf8Bytes(this.#pieces.get(token) ?? "");
+    return utf8Bytes(this.#pieces[token] ?? "");
   }
 
   bytesOf(token: number): Uint8Array {
     const added = this.#added.get(token);
     if (added !== undefined) return added.special ? new Uint8Array(0) : utf8Bytes(added.content);
-    const piece = this.#pieces.get(token);
+    const piece = this.#pieces[token];
     if (piece === undefined) {
       // Weights are often padded to more rows than there are tokens; such rows stand for nothing.
-      if (Number.isInteger(token) && token >= 0 && token < 2 ** 20) return new Uint8Array(0);
+      if (Number.isInteger(token) && token >= 0 && token < TOKENS_MAX) return new Uint8Array(0);
       throw new ModelError({ code: "model/token-unknown", token, vocabulary: this.vocabulary });
     }
     switch (this.#spelling) {
@@ -100,6 +107,15 @@ export function decodeHubTokenizer(bytes: Uint8Array): HubTokenizer {
   if (bytes.length > FILE_BYTES_MAX) throw decodeError("tokenizer.json is too long");
   const text = utf8Text(bytes);
   if (text === undefined) throw decodeError("tokenizer.json is not UTF-8");
+  return new HubTokenizer(parseTokenizerFile(text));
+}
+
+/** A tokenizer from its `json`. @throws DecodeError `tokenizer/decode` */
+export function reopenHubTokenizer(json: string): HubTokenizer {
+  return new HubTokenizer(parseTokenizerFile(json), json);
+}
+
+function parseTokenizerFile(text: string): HubTokenizerFile {
   let value: unknown;
   try {
     value = JSON.parse(text);
@@ -107,7 +123,7 @@ export function decodeHubTokenizer(bytes: Uint8Array): HubTokenizer {
     throw decodeError("tokenizer.json is not JSON");
   }
   if (!isTokenizerFile(value)) throw decodeError("tokenizer.json has no model with a vocabulary");
-  return new HubTokenizer(value);
+  return value;
 }
 
 function isTokenizerFile(value: unknown): value is HubTokenizerFile {

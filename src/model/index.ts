@@ -1,11 +1,14 @@
 // Model files and tokenizers: from untrusted bytes to prepared, content-addressed models.
 export { type ByteSource, byteSource } from "./byte-source.ts";
 export { ChatTemplate, chatTemplateOfConfig, type TemplateMessage } from "./chat-template.ts";
+export type { EncoderShape } from "./encoder/encoder-source.ts";
+export { decodeHuggingFaceEncoder, type EncoderFiles } from "./encoder/hugging-face-encoder.ts";
+export { type PreparedEncoder, prepareEncoder } from "./encoder/prepare-encoder.ts";
 export * from "./error.ts";
 export { decodeGgufHeader, type GgufHeader } from "./gguf/container.ts";
 export { decodeGgufModel } from "./gguf/llama.ts";
 export { beginsTexts, chatTemplateOf, decodeGgufTokenizer } from "./gguf/tokenizer.ts";
-export { decodeHubTokenizer, HubTokenizer } from "./hub-tokenizer.ts";
+export { decodeHubTokenizer, HubTokenizer, reopenHubTokenizer } from "./hub-tokenizer.ts";
 export { decodeHuggingFace } from "./hugging-face.ts";
 export { decodeLlama2c } from "./llama2c.ts";
 export type { ModelSettings, ModelSource, SourceLayer } from "./model-source.ts";

@@ -21,6 +21,7 @@ import {
   type CryptoProvider,
   encodePublicKey,
   type KeyScheme,
+  nobleProvider,
   setBackgroundCrypto,
   setCryptoProvider,
 } from "gyrotron/crypto";
@@ -35,6 +36,11 @@ export async function installNodeCrypto(): Promise<void> {
   mcl.verifyOrderG2(true);
   setCryptoProvider({ ...opensslPrimitives, ...createMclPrimitives() });
   setBackgroundCrypto(threadPoolPrimitives);
+}
+
+/** Makes OpenSSL the primitives of this thread where it has them; needs no start, and leaves BLS slow. */
+export function installNodeHashes(): void {
+  setCryptoProvider({ ...nobleProvider, ...opensslPrimitives });
 }
 
 const DIGEST_BYTES = 32;

@@ -15,7 +15,7 @@ export { escapeHtml } from "./http/gateway/gateway-page.ts";
 export { type HttpReply } from "./http/http-reply.ts";
 export { HttpServer, type HttpServerOptions, type PageHandler } from "./http/http-server.ts";
 export { HttpServerError, type HttpServerErrorInfo } from "./http/http-error.ts";
-export { installNodeCrypto } from "./crypto-provider.ts";
+export { installNodeCrypto, installNodeHashes } from "./crypto-provider.ts";
 export { createInlineNode, type InlineNodeOptions } from "./inline-node.ts";
 export { type JobAccelerator } from "./jobs/job-runner.ts";
 export { BUNDLED_MODEL, bundledModelPath, loadModel } from "./jobs/model-folder.ts";

@@ -62,7 +62,11 @@ function placeWhole(
     for (let c = 0; c < outputs; c++, column++) {
       let to = ((column >> 2) * blocks * 4 + (column & 3)) * run;
       for (let block = 0; block < blocks; block++, to += 4 * run) {
-        for (let i = 0; i < run; i++) packed[to + i] = source[from++]!;
+        packed[to] = source[from++]!;
+        packed[to + 1] = source[from++]!;
+        if (run === 2) continue;
+        packed[to + 2] = source[from++]!;
+        packed[to + 3] = source[from++]!;
       }
     }
   }

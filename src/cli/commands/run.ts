@@ -8,7 +8,7 @@ import { fact, tokensPerSecond } from "../answer-report.ts";
 import { CliError } from "../cli-error.ts";
 import type { Command } from "../command.ts";
 import { DEFAULT_DATA, type FlagTable, readFlags, readInteger } from "../flags.ts";
-import { LocalModel, THREADS_MAX, type TimedRun } from "../local-model.ts";
+import { LocalModel, THREADS_MAX, THREADS_STANDARD, type TimedRun } from "../local-model.ts";
 import { paint, print, printable, printPiece } from "../output.ts";
 import {
   CONTROL_DETAILS,
@@ -41,7 +41,7 @@ export const run: Command = {
     `--max-tokens N   tokens to write at most (${TOKENS_STANDARD}); the model's context may allow fewer`,
     ...CONTROL_DETAILS,
     `--precision P    ${PRECISIONS.join(", ")}: bits of weights and activations`,
-    "--threads N      changes the speed and nothing else (1)",
+    `--threads N      changes the speed and nothing else (every core up to 4; here ${THREADS_STANDARD})`,
     "--json           one JSON object instead of the text",
   ],
   async run(args) {
@@ -58,7 +58,10 @@ export const run: Command = {
     const sampling = readSampling(flags, usage);
     const limits = { min: 1, max: TOKENS_MAX, standard: TOKENS_STANDARD, usage };
     const outputTokensMax = readInteger(flags, "max-tokens", limits);
-    const threads = readInteger(flags, "threads", { min: 1, max: THREADS_MAX, standard: 1, usage });
+    const threads = readInteger(flags, "threads", {
+      ...{ min: 1, max: THREADS_MAX, standard: THREADS_STANDARD },
+      usage,
+    });
     const precision = readPrecision(flags, usage);
     const folder = flags.text("data") ?? DEFAULT_DATA;
     const local = await LocalModel.open(name, { folder, precision, threads });
