@@ -15,6 +15,8 @@ export interface RunOptions {
   readonly dataFolder: string;
   /** Models for GPU jobs; the bundled one unless given. */
   readonly modelPaths?: readonly string[];
+  /** Threads that answer queries; the node decides unless given. */
+  readonly queryWorkers?: number | undefined;
 }
 
 /** A node that answers. */
@@ -47,7 +49,11 @@ export async function runNode(options: RunOptions): Promise<RunningNode> {
   let core: NodeCore;
   try {
     [core, accelerator] = await Promise.all([
-      createNode({ dataDir: dataFolder, accelerator: starting }),
+      createNode({
+        dataDir: dataFolder,
+        accelerator: starting,
+        queryWorkers: options.queryWorkers,
+      }),
       starting,
     ]);
   } catch (error) {

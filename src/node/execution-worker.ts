@@ -30,7 +30,7 @@ serve<ExecutorRequest>(present(parentPort, "this file is a worker"), async (requ
       return present(machine, "boot comes first").execute(request.block, request.authenticated);
     case "close":
       await store?.close();
-      start.announcements.close();
+      for (const port of start.announcements) port.close();
       return undefined;
   }
 });
@@ -39,7 +39,8 @@ async function boot(): Promise<StateMachine["booted"]> {
   assert(machine === undefined, "a worker boots once");
   store = openLmdbStore(start.statePath);
   const announce = (height: bigint, keys: Uint8Array[]): void => {
-    start.announcements.postMessage({ height, keys } satisfies AnnouncedKeys);
+    const message: AnnouncedKeys = { height, keys };
+    for (const port of start.announcements) port.postMessage(message);
   };
   const { genesis, statePath } = start;
   machine = bootStateMachine(await replicaLoading, store, genesis, announce, statePath);

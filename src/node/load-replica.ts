@@ -7,9 +7,9 @@ import type { WorkerStart } from "./worker-protocol.ts";
 /** Loads the module and makes a replica for this thread. */
 export async function loadReplica(start: WorkerStart, replicated: boolean): Promise<Replica> {
   const { createNodeReplica } = (await import(start.replicaModule)) as {
-    createNodeReplica: (replicated: boolean) => Promise<Replica>;
+    createNodeReplica: (replicated: boolean, queryWorkers?: number) => Promise<Replica>;
   };
-  const replica = await createNodeReplica(replicated);
+  const replica = await createNodeReplica(replicated, start.queryWorkers);
   // A node may be killed; what it compiled should serve the next start all the same.
   flushCompileCache();
   return replica;

@@ -24,6 +24,8 @@ export const CALL_WAIT_MS = 10_000;
 export interface NodeOptions extends NetworkChoices {
   /** Keys, state and blocks live below it; created if absent. */
   dataDir: string;
+  /** Threads that answer queries; left out: one less than there are cores, 1 to 4. */
+  queryWorkers?: number | undefined;
   /** Runs GPU jobs, perhaps still starting; without one the node abstains from all. Closed with the node. */
   accelerator?: JobAccelerator | Promise<JobAccelerator>;
 }

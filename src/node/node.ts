@@ -3,6 +3,7 @@
 
 import { randomBytes } from "node:crypto";
 import { flushCompileCache } from "node:module";
+import { availableParallelism } from "node:os";
 import { equalBytes } from "gyrotron/base";
 import type { Genesis } from "gyrotron/consensus";
 import { installNodeCrypto } from "./crypto-provider.ts";
@@ -60,6 +61,7 @@ async function startOn(
     statePath: folder.statePath,
     genesis: folder.hasFormat ? undefined : genesisOf(keys, options),
     replicaModule: overrides.replicaModule ?? replicaModuleUrl(),
+    queryWorkers: options.queryWorkers ?? defaultQueryWorkers(),
   });
   let accelerator: JobAccelerator | undefined;
   try {
@@ -81,6 +83,11 @@ async function startOn(
     ...(accelerator && { accelerator }),
     release: () => folder.release(),
   });
+}
+
+/** One core is left to execution; more than four threads have hardly ever something to do. */
+function defaultQueryWorkers(): number {
+  return Math.min(4, Math.max(1, availableParallelism() - 1));
 }
 
 function genesisOf(keys: NodeKeys, options: NodeOptions): Genesis {

@@ -1,4 +1,4 @@
-// The query thread: answers queries and pre-checks on its own snapshot of the store and with its own
+// A query thread: answers queries and pre-checks on its own snapshot of the store and with its own
 // replica, which follows the executor's commits by the keys that it announces.
 
 import { parentPort, receiveMessageOnPort, workerData } from "node:worker_threads";
@@ -14,6 +14,7 @@ import {
 } from "./worker-protocol.ts";
 
 const start = workerData as WorkerStart;
+const announcements = present(start.announcements[0], "a query worker hears announcements");
 // Loading takes longer than anything else at a start: both workers do it at the same time.
 const replicaLoading = loadReplica(start, false);
 // Whoever boots will see the failure.
@@ -31,7 +32,7 @@ serve<QueryRequest>(present(parentPort, "this file is a worker"), async (request
       return present(machine, "boot comes first").inquire(request.inquiry);
     case "close":
       await reader?.close();
-      start.announcements.close();
+      announcements.close();
       return undefined;
   }
 });
@@ -45,7 +46,7 @@ async function boot(): Promise<void> {
 /** Without waiting: what was announced before the snapshot was taken is already in the port. */
 function drainAnnouncements(): void {
   for (;;) {
-    const received = receiveMessageOnPort(start.announcements);
+    const received = receiveMessageOnPort(announcements);
     if (received === undefined) return;
     const { height, keys } = received.message as AnnouncedKeys;
     present(machine).announce(height, keys);

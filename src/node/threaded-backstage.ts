@@ -1,11 +1,13 @@
 // Executor and query runner as worker threads on one data folder, seen from the main thread.
 
 import { MessageChannel, Worker } from "node:worker_threads";
+import { assert, present } from "gyrotron/base";
 import type { Genesis } from "gyrotron/consensus";
 import type { Block } from "gyrotron/replica";
 import type { Executor, Findings, Inquiry, QueryRunner } from "./backstage.ts";
 import { NodeError } from "./node-error.ts";
 import { Outbox } from "./outbox.ts";
+import { chooseWorker } from "./query-placement.ts";
 import type { Authentications, Booted, CommittedBlock } from "./state-machine.ts";
 import {
   errorFrom,
@@ -25,32 +27,43 @@ export interface BackstageOptions {
   genesis: Genesis | undefined;
   /** Module whose `createNodeReplica` each worker calls. */
   replicaModule: URL;
+  /** Threads that answer queries. */
+  queryWorkers: number;
 }
 
-/** Starts both workers; the executor boots first. @throws StoreError NodeError */
+/** Starts the workers; the executor boots first. @throws StoreError NodeError */
 export async function startThreadedBackstage(
   options: BackstageOptions,
 ): Promise<{ executor: Executor; queries: QueryRunner }> {
-  const { statePath, genesis } = options;
+  const { statePath, genesis, queryWorkers } = options;
+  assert(queryWorkers >= 1, "queries need a thread");
   const replicaModule = options.replicaModule.href;
-  const { port1: sender, port2: receiver } = new MessageChannel();
-  const executorStart: WorkerStart = { statePath, replicaModule, genesis, announcements: sender };
-  const executor = new WorkerClient<ExecutorRequest, ExecutorAnswers>(
-    "execution-worker",
-    executorStart,
+  const channels = Array.from({ length: queryWorkers }, () => new MessageChannel());
+  const executor = new WorkerClient<ExecutorRequest, ExecutorAnswers>("execution-worker", {
+    statePath,
+    replicaModule,
+    genesis,
+    announcements: channels.map(({ port1 }) => port1),
+  });
+  const queries = channels.map(
+    ({ port2 }) =>
+      new WorkerClient<QueryRequest, QueryAnswers>("query-worker", {
+        statePath,
+        replicaModule,
+        announcements: [port2],
+        queryWorkers,
+      }),
   );
-  const queryStart: WorkerStart = { statePath, replicaModule, announcements: receiver };
-  const queries = new WorkerClient<QueryRequest, QueryAnswers>("query-worker", queryStart);
   try {
     const booted = await executor.request({ kind: "boot" });
     // After the executor: the folder is complete now.
-    await queries.request({ kind: "boot" });
+    await Promise.all(queries.map((worker) => worker.request({ kind: "boot" })));
     return {
       executor: new ThreadedExecutor(executor, booted),
       queries: new ThreadedQueryRunner(queries),
     };
   } catch (error) {
-    await Promise.all([executor.terminate(), queries.terminate()]);
+    await Promise.all([executor, ...queries].map((worker) => worker.terminate()));
     throw error;
   }
 }
@@ -73,26 +86,37 @@ class ThreadedExecutor implements Executor {
   }
 }
 
+/** Several query workers as one. Each has its own copy of what it has answered for, so canisters have a home. */
 class ThreadedQueryRunner implements QueryRunner {
-  readonly #worker: WorkerClient<QueryRequest, QueryAnswers>;
+  readonly #workers: { client: WorkerClient<QueryRequest, QueryAnswers>; openCount: number }[];
 
-  constructor(worker: WorkerClient<QueryRequest, QueryAnswers>) {
-    this.#worker = worker;
+  constructor(clients: WorkerClient<QueryRequest, QueryAnswers>[]) {
+    this.#workers = clients.map((client) => ({ client, openCount: 0 }));
   }
 
   advance(height: bigint): void {
     // Inquiries name the height they need; this only keeps announcements from piling up without them.
     if (height % ADVANCE_EVERY !== 0n) return;
-    // A failure will meet the next inquiry too, which can report it.
-    this.#worker.request({ kind: "advance", height }).catch(() => {});
+    for (const { client } of this.#workers) {
+      // A failure will meet the next inquiry too, which can report it.
+      client.request({ kind: "advance", height }).catch(() => {});
+    }
   }
 
-  inquire(inquiry: Inquiry): Promise<Findings> {
-    return this.#worker.request({ kind: "inquire", inquiry });
+  async inquire(inquiry: Inquiry): Promise<Findings> {
+    const openCounts = this.#workers.map(({ openCount }) => openCount);
+    const canisterId = inquiry.kind === "receipts" ? undefined : inquiry.content.canisterId;
+    const worker = present(this.#workers[chooseWorker(openCounts, canisterId)]);
+    worker.openCount += 1;
+    try {
+      return await worker.client.request({ kind: "inquire", inquiry });
+    } finally {
+      worker.openCount -= 1;
+    }
   }
 
-  close(): Promise<void> {
-    return this.#worker.close();
+  async close(): Promise<void> {
+    await Promise.all(this.#workers.map(({ client }) => client.close()));
   }
 }
 
@@ -118,7 +142,7 @@ class WorkerClient<R extends { kind: string }, A> {
     this.#worker = new Worker(new URL(`./${name}${extension}`, import.meta.url), {
       name,
       workerData: start,
-      transferList: [start.announcements],
+      transferList: start.announcements,
       resourceLimits: {
         stackSizeMb: WORKER_STACK_MIB,
         maxYoungGenerationSizeMb: WORKER_YOUNG_GENERATION_MIB,

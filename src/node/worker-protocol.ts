@@ -15,8 +15,10 @@ export interface WorkerStart {
   statePath: string;
   /** URL of the module whose `createNodeReplica` makes the replica. */
   replicaModule: string;
-  /** Announcements: the executor's end sends, the query runner's receives. */
-  announcements: MessagePort;
+  /** The executor's ends of the ports on which it announces, or a query worker's one end. */
+  announcements: MessagePort[];
+  /** Query workers among which the memory for idle canisters is divided; left out: it is not. */
+  queryWorkers?: number;
   /** Executor only: the network to make where the store is empty. */
   genesis?: Genesis | undefined;
 }

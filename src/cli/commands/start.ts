@@ -2,18 +2,31 @@
 
 import { formatPrincipal } from "gyrotron/crypto";
 import type { Command } from "../command.ts";
-import { DEFAULT_DATA, DEFAULT_HOST, DEFAULT_PORT, readAddress, readFlags } from "../flags.ts";
+import {
+  DEFAULT_DATA,
+  DEFAULT_HOST,
+  DEFAULT_PORT,
+  type Flags,
+  readAddress,
+  readFlags,
+  readInteger,
+} from "../flags.ts";
 import { paint, print } from "../output.ts";
 import { type RunningNode, runNode } from "../run-node.ts";
 
+/** More threads than this only take memory. */
+const QUERY_WORKERS_MAX = 16;
+
 export const start: Command = {
-  usage: "start [--port PORT] [--host ADDRESS] [--data FOLDER] [--model MODEL]",
+  usage:
+    "start [--port PORT] [--host ADDRESS] [--data FOLDER] [--model MODEL] [--query-workers COUNT]",
   summary: "Runs a network of one node in the foreground and shows what its canisters print.",
   details: [
     `--port PORT      where clients reach it (${DEFAULT_PORT}); 0 takes any free one`,
     `--host ADDRESS   on which address to listen (${DEFAULT_HOST})`,
     `--data FOLDER    keys, state and blocks (${DEFAULT_DATA}); created if absent`,
     "--model MODEL    offers another model to canisters; may stand more than once",
+    `--query-workers COUNT   threads that answer queries, 1 to ${QUERY_WORKERS_MAX}; one less than there are cores, at most 4`,
   ],
   async run(args) {
     const table = {
@@ -21,15 +34,25 @@ export const start: Command = {
       port: { type: "string" },
       data: { type: "string" },
       model: { type: "string", multiple: true },
+      "query-workers": { type: "string" },
     } as const;
     const flags = readFlags(args, table, this.usage);
     const dataFolder = flags.text("data") ?? DEFAULT_DATA;
     const modelPaths = await findModels(flags.texts("model"), dataFolder);
-    const node = await runNode({ ...readAddress(flags, this.usage), dataFolder, modelPaths });
+    const queryWorkers = readQueryWorkers(flags, this.usage);
+    const address = readAddress(flags, this.usage);
+    const node = await runNode({ ...address, dataFolder, modelPaths, queryWorkers });
     showReady(node, dataFolder);
     return node.ended;
   },
 };
+
+/** undefined lets the node decide. @throws CliError `cli/usage` */
+function readQueryWorkers(flags: Flags, usage: string): number | undefined {
+  const range = { min: 1, max: QUERY_WORKERS_MAX, standard: 0, usage };
+  const count = readInteger(flags, "query-workers", range);
+  return count === 0 ? undefined : count;
+}
 
 /** The bundled model and those that are asked for. */
 async function findModels(names: readonly string[], folder: string): Promise<string[]> {
