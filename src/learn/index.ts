@@ -13,3 +13,4 @@ export { createJsonConstraint, JsonGrammar } from "./json-constraint/index.ts";
 export { logProbabilities, type TokenLogProbability, topTokens } from "./log-probability.ts";
 export { generationCost, type PricedModel, quoteGeneration, tokensMax } from "./quote.ts";
 export { checkSampling, GREEDY, sampleToken, type SamplingParameters } from "./sampling.ts";
+export { embeddingsDigest, type TextEmbedding, TextEmbedder } from "./text-embedder.ts";

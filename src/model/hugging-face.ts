@@ -45,7 +45,8 @@ export function decodeHuggingFace(files: { config: Uint8Array; tensors: Uint8Arr
   return source;
 }
 
-class TensorReader {
+/** Reads each tensor at the shape that it must have, and knows which were never asked for. */
+export class TensorReader {
   readonly #file: Safetensors;
   readonly #read: Set<string> = new Set();
 

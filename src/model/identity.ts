@@ -50,7 +50,8 @@ export function modelIdentity(weights: DecoderWeights): Uint8Array {
   return sha256(head, ...tensors);
 }
 
-function hashMatrix(matrix: PackedMatrix): Uint8Array {
+/** SHA-256 of a matrix's arrays. */
+export function hashMatrix(matrix: PackedMatrix): Uint8Array {
   return hashArrays(matrix.mantissas, matrix.scales, matrix.exponents);
 }
 
@@ -62,7 +63,7 @@ function hashTable(table: EmbeddingTable): Uint8Array {
 }
 
 /** SHA-256 of the arrays' SHA-256s: an array's end cannot pass for the next one's start. */
-function hashArrays(...arrays: readonly ArrayBufferView[]): Uint8Array {
+export function hashArrays(...arrays: readonly ArrayBufferView[]): Uint8Array {
   return sha256(concatBytes(...arrays.map((array) => sha256(bytesOf(array)))));
 }
 
