@@ -390,7 +390,7 @@ const ROWS = {
     const shape = [s.few(), length, s.size(causal ? length : 0)];
     d.like({ op: "softmax", causal }, f32(d, s, shape));
   },
-  "log-softmax": (d, s) => void d.like({ op: "log-softmax" }, f32(d, s, s.shape(1))),
+  "log-softmax": (d, s) => void d.like({ op: "log-softmax" }, f32(d, s, s.shape())),
   "cross-entropy": (d, s) => {
     const [count, width] = [s.few(), s.size(1)];
     const targets = d.i32([count], s.indices(count, width));
@@ -407,12 +407,12 @@ const ROWS = {
 function norm(op: "rms-norm" | "layer-norm"): Write {
   return (d, s) => {
     const epsilon = s.pick(0, Math.fround(1e-5), 2 ** -20, 1, 2 ** -149);
-    d.like({ op, epsilon }, f32(d, s, s.shape(1)));
+    d.like({ op, epsilon }, f32(d, s, s.shape()));
   };
 }
 
 function productOf(d: GraphDraft, s: Dealer): { left: Value; right: Value; shape: number[] } {
-  const [batch, m, n, k] = [s.few(), s.size(), s.size(), s.size(1)];
+  const [batch, m, n, k] = [s.few(), s.size(), s.size(), s.size()];
   const isShared = s.flag();
   const left = rows(d, s, [batch, m, k], s.pick(8, 14, 16));
   const right = weights(d, s, isShared ? [n, k] : [batch, n, k]);

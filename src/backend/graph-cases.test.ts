@@ -1,7 +1,10 @@
 // The graph cases themselves: each is a graph that can be built, with inputs that would be let in; names are
-// unique, every op is among them, and failures are exactly those of the cases that are to fail.
+// unique, every op is among them, and failures are exactly those of the cases that are to fail: each kind of
+// each op that the op table names, and no other.
 
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import test from "node:test";
 import {
   findHostFault,
@@ -52,3 +55,37 @@ test("the cases that fail are those that are to fail, plain and traced alike", a
     }
   }
 });
+
+test("quick cases fail in every way that the op table lists, and in no other", async () => {
+  const oracle = createReferenceBackend();
+  const found = new Set<string>();
+  for (const sample of graphCases(false)) {
+    if (!sample.id.startsWith("graph/failure/")) continue;
+    const { failure } = await runGraphCase(oracle, sample);
+    found.add(`${sample.graph.nodes[failure!.node]!.op} ${failure!.kind}`);
+  }
+  assert.deepEqual([...found].toSorted(byText), listedFailures().toSorted(byText));
+});
+
+/** The column of errors of the op table: an op and a kind of failure each. */
+function listedFailures(): string[] {
+  const path = join(import.meta.dirname, "../../docs/spec/03-op-table.md");
+  const section = readFileSync(path, "utf8").split("\n## Ops\n")[1]!.split("\n#")[0]!;
+  return section.split("\n").flatMap((line) => {
+    if (!line.startsWith("| `")) return [];
+    const cells = line.split("|").map((cell) => cell.trim());
+    const kinds = cells[9]!.split(" ").filter(Boolean);
+    const ops = [...cells[1]!.matchAll(/`([^`]+)`/g)].map(([, op]) => op!);
+    return ops.flatMap((op) => kinds.map((kind) => `${op} ${FAILURES.get(kind) ?? kind}`));
+  });
+}
+
+const FAILURES = new Map([
+  ["F", "non-finite"],
+  ["I", "index-out-of-range"],
+  ["G", "grid-overflow"],
+]);
+
+function byText(left: string, right: string): number {
+  return left < right ? -1 : left > right ? 1 : 0;
+}

@@ -9,7 +9,13 @@ export {
 } from "./float64/signal.ts";
 export { type GraphCase, graphCases } from "./graph-cases.ts";
 export { findGraphMismatches } from "./graph-conformance.ts";
-export { type Stratum, sweepFunctions, type SweepReport, sweepUnary } from "./plain/sweep.ts";
+export {
+  type Stratum,
+  sweepFunctions,
+  type SweepListener,
+  type SweepReport,
+  sweepUnary,
+} from "./plain/sweep.ts";
 export { PUBLISHED_CONFORMANCE } from "./published-digest.ts";
 export { createReferenceBackend } from "./reference/index.ts";
 export { createWasmBackend } from "./wasm/index.ts";

@@ -89,6 +89,49 @@ function matmulCases(full: boolean): GraphCase[] {
         ),
     ),
     ...extremeCases(full),
+    ...widths.map(([a, b]) =>
+      graphCase(`matmul/${a}x${b}/no-terms`, (d) => {
+        // Exponents at both ends: they scale nothing.
+        const sizes = [
+          [
+            [1, 0],
+            [1, 0],
+          ],
+          [
+            [3, 0],
+            [7, 0],
+          ],
+          [
+            [35, 0],
+            [66, 0],
+          ],
+          [
+            [2, 3, 0],
+            [5, 0],
+          ],
+          [
+            [2, 3, 0],
+            [2, 4, 0],
+          ],
+          [
+            [0, 0],
+            [2, 0],
+          ],
+          [
+            [2, 0],
+            [0, 0],
+          ],
+        ] as const;
+        for (const [left, right] of sizes) {
+          const scaled = b === 8 || b === 14;
+          const [x, y] = [d.bfp(left, a, [-149, 122]), d.bfp(right, b, [-149, 122], scaled)];
+          const product = d.matmul(x, y);
+          const inputs = [x, y, d.i32([], [-30])];
+          d.node({ op: "matmul-grid" }, inputs, i64Type(product.type.shape));
+        }
+        d.matmul(d.quantize(d.f32([3, 0], []), a), d.quantize(d.f32([2, 0], []), b));
+      }),
+    ),
     graphCase("matmul/round", (d) => {
       // Sums s written as 4096 q + r, so that any below 2^28 can be made, around ties and their neighbours.
       const sums = [2 ** 24 + 1, 2 ** 24 + 3, 2 ** 25 + 2, 2 ** 23, 11184811, 16580609].flatMap(

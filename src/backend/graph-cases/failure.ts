@@ -79,6 +79,11 @@ function rowFailures(): GraphCase[] {
     fails("sum", (d) => void reduced(d, { op: "sum", bits: 16 }, full(d))),
     // Rounded to 16 bits, the largest f32 is 2^128.
     fails("sum/single", (d) => void reduced(d, { op: "sum", bits: 16 }, d.f32([2, 1], [1, MAX]))),
+    fails("mean", (d) => void reduced(d, { op: "mean", bits: 16 }, d.f32([2, 1], [1, MAX]))),
+    fails(
+      "mean/wide",
+      (d) => void reduced(d, { op: "mean", bits: 24 }, d.f32([3, 2], [1, 2, -MAX, -MAX, MAX, 1])),
+    ),
     fails("variance", (d) => {
       const x = d.f32(
         [2, 3, 4],
@@ -172,8 +177,17 @@ function contractionFailures(): GraphCase[] {
       const v = d.bfp([1, 2, 1, 2], 13, [121, 122]);
       d.node({ op: "attention", causal: true }, [q, q, v], f32Type([1, 2, 1, 2]));
     }),
+    fails("attention-combine", (d) => {
+      const v = d.bfp([1, 3, 1, 2], 13, [121, 122]);
+      const scores = d.i32([1, 1, 2, 3], [0, -(1 << 30), 0, 0, 0, 0]);
+      d.node({ op: "attention-combine", causal: false }, [scores, v], f32Type([1, 2, 1, 2]));
+    }),
     fails("matmul-grid", (d) => onGrid(d, -36)),
     fails("matmul-grid/exponent", (d) => onGrid(d, -401)),
+    fails("matmul-grid/no-terms", (d) => {
+      const [left, right] = [d.bfp([2, 0], 14, [0, 0]), d.bfp([3, 0], 14, [0, 0])];
+      d.node({ op: "matmul-grid" }, [left, right, grid(d, 201)], i64Type([2, 3]));
+    }),
     fails("to-grid", (d) => {
       d.node({ op: "to-grid" }, [marred(d, 2 ** 22), grid(d, -40)], i64Type([6, 5]));
     }),

@@ -8,7 +8,7 @@ import type { UnaryOp } from "gyrotron/tensor";
 import fc from "fast-check";
 import { createReferenceBackend, createWasmBackend } from "../index.ts";
 import { unaryFunction } from "../reference/graph/elementwise.ts";
-import { sweepUnary } from "./sweep.ts";
+import { sweepFunctions, sweepUnary } from "./sweep.ts";
 import { nearestF32, PLAIN_UNARY } from "./unary.ts";
 
 const ops = Object.keys(PLAIN_UNARY) as UnaryOp[];
@@ -53,6 +53,29 @@ test("the CPU's kernels have the plain programs' bits", async () => {
     const report = await sweepUnary(backend, op, { stride, offset: stride >> 1 });
     assert.ok(report.inputs > 2 ** 31 / stride / 2, `${op}: ${report.inputs} inputs`);
     assert.deepEqual(report.mismatches, [], op);
+  }
+  await backend.close();
+});
+
+test("a sweep says how far it is, and reports every function once", async () => {
+  const backend = await createWasmBackend();
+  const shares = new Map<UnaryOp, number[]>();
+  const reported: UnaryOp[] = [];
+  await sweepFunctions(
+    backend,
+    { stride: 8191, offset: 0 },
+    {
+      advance: (op, share) => void shares.set(op, [...(shares.get(op) ?? []), share]),
+      report: ({ op }) => void reported.push(op),
+    },
+  );
+  assert.deepEqual(reported, ops);
+  for (const op of ops) {
+    const heard = shares.get(op)!;
+    assert.ok(heard.length > 2);
+    assert.equal(heard[0], 0);
+    assert.equal(heard.at(-1), 1);
+    assert.ok(heard.every((share, i) => i === 0 || share > heard[i - 1]!));
   }
   await backend.close();
 });

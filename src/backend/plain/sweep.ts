@@ -24,11 +24,12 @@ export interface SweepReport {
 const BLOCK = 1 << 18;
 const MISMATCHES_MAX = 8;
 
-/** Compares one function on a stratum of inputs. */
+/** Compares one function on a stratum of inputs; `advance` hears what share of them is done, in 0..1. */
 export async function sweepUnary(
   backend: GraphBackend,
   op: UnaryOp,
   { stride, offset }: Stratum,
+  advance: (share: number) => void = () => {},
 ): Promise<SweepReport> {
   assert(stride >= 1 && offset >= 0 && offset < stride, "no such stratum");
   const plain = PLAIN_UNARY[op];
@@ -36,7 +37,8 @@ export async function sweepUnary(
   let inputs = 0;
   for (let start = offset; start < 2 ** 32; start += stride * BLOCK) {
     const count = Math.min(BLOCK, Math.ceil((2 ** 32 - start) / stride));
-    const bits = Uint32Array.from({ length: count }, (_, i) => start + i * stride);
+    const bits = new Uint32Array(count);
+    for (let i = 0; i < count; i++) bits[i] = start + i * stride;
     const all = new Float32Array(bits.buffer);
     const expected = new Float32Array(count);
     const x = new Float32Array(count);
@@ -48,6 +50,7 @@ export async function sweepUnary(
       x[kept] = value;
       expected[kept++] = y;
     }
+    advance(start / 2 ** 32);
     if (kept === 0) continue;
     const actual = await runUnary(backend, op, x.subarray(0, kept));
     inputs += kept;
@@ -55,19 +58,27 @@ export async function sweepUnary(
       if (!Object.is(actual[i], expected[i])) mismatches.push(bitsOf(x, i));
     }
   }
+  advance(1);
   return { op, inputs, mismatches };
 }
 
-/** All functions, one after the other; `report` hears of each. */
+/** Who hears of a sweep while it goes on. */
+export interface SweepListener {
+  /** What share of a function's inputs is done, in 0..1. */
+  readonly advance?: (op: UnaryOp, share: number) => void;
+  readonly report?: (report: SweepReport) => void;
+}
+
+/** All functions, one after the other. */
 export async function sweepFunctions(
   backend: GraphBackend,
   stratum: Stratum,
-  report: (report: SweepReport) => void = () => {},
+  { advance, report }: SweepListener = {},
 ): Promise<SweepReport[]> {
   const reports: SweepReport[] = [];
   for (const op of Object.keys(PLAIN_UNARY) as UnaryOp[]) {
-    reports.push(await sweepUnary(backend, op, stratum));
-    report(reports.at(-1)!);
+    reports.push(await sweepUnary(backend, op, stratum, (share) => advance?.(op, share)));
+    report?.(reports.at(-1)!);
   }
   return reports;
 }

@@ -1,14 +1,18 @@
 // `gyrotron conform`: whether a backend on this machine computes the bits that the specification
-// demands, case by case against the oracle and as one digest against the published one.
+// demands, case by case against the oracle and as one digest against the published one; if asked for, every
+// unary function on every f32.
 
+import process from "node:process";
 import {
-  type CaseSet,
   createReferenceBackend,
   createWasmBackend,
   createWebGpuBackend,
   describeModelSignals,
   PUBLISHED_CONFORMANCE,
   runConformance,
+  sweepFunctions,
+  type SweepListener,
+  type SweepReport,
 } from "gyrotron/backend";
 import type { Backend, GraphBackend } from "gyrotron/tensor";
 import { fact } from "../answer-report.ts";
@@ -16,22 +20,24 @@ import { CliError } from "../cli-error.ts";
 import type { Command } from "../command.ts";
 import { type Flags, readFlags, readInteger } from "../flags.ts";
 import { THREADS_MAX } from "../local-model.ts";
-import { paint, print } from "../output.ts";
+import { paint, print, printPiece, printProblem } from "../output.ts";
 import { openWebGpuHost } from "../webgpu-host.ts";
 
 const BACKENDS = ["wasm", "webgpu", "oracle"] as const;
-const CASE_SETS: readonly CaseSet[] = ["quick", "full"];
+/** `exhaustive` is `full` and then every unary function on every f32. */
+const CASE_SETS = ["quick", "full", "exhaustive"] as const;
 /** Mismatches that are listed for people; JSON has them all. */
 const SHOWN_MAX = 20;
 
 export const conform: Command = {
   usage:
-    "conform [--backend wasm|webgpu|oracle] [--cases quick|full] [--threads N] [--snr] [--json]",
+    "conform [--backend wasm|webgpu|oracle] [--cases quick|full|exhaustive] [--threads N] [--snr] [--json]",
   summary: "Checks that this machine computes the specified bits.",
   details: [
     "--backend B   wasm (default): the CPU's; webgpu: a GPU's, by the npm package `webgpu`;",
     "              oracle: the slow one that the others are measured by",
-    "--cases SET   quick (default) or full",
+    "--cases SET   quick (default), full, or exhaustive: full, and then every unary function on all",
+    "              2^32 inputs, which takes about half a day and is not for the oracle",
     "--threads N   of the wasm backend (1)",
     "--snr         also the signal-to-noise ratio of every op of small models (not in JSON)",
     "--json        one JSON object",
@@ -47,6 +53,10 @@ export const conform: Command = {
     }
     const name = readChoice(flags, "backend", BACKENDS, usage);
     const set = readChoice(flags, "cases", CASE_SETS, usage);
+    if (set === "exhaustive" && name === "oracle") {
+      const problem = "the oracle is too slow for exhaustive: that would take years";
+      throw new CliError({ code: "cli/usage", problem, usage });
+    }
     const threads = readInteger(flags, "threads", { min: 1, max: THREADS_MAX, standard: 1, usage });
     const backend = await openBackend(name, threads);
     try {
@@ -73,25 +83,58 @@ async function openBackend(
   }
 }
 
-async function report(backend: Backend, set: CaseSet, asJson: boolean): Promise<number> {
-  const { device, cases, mismatches, digest } = await runConformance(backend, set);
-  const published = PUBLISHED_CONFORMANCE[set];
+async function report(
+  backend: Backend & GraphBackend,
+  set: (typeof CASE_SETS)[number],
+  asJson: boolean,
+): Promise<number> {
+  const caseSet = set === "quick" ? set : "full";
+  const { device, cases, mismatches, digest } = await runConformance(backend, caseSet);
+  const published = PUBLISHED_CONFORMANCE[caseSet];
   const isPublished = digest === published.digest && cases === published.cases;
-  const conforms = mismatches.length === 0 && isPublished;
+  if (!asJson) {
+    fact("device", device);
+    fact("cases", `${cases} (${caseSet}), ${mismatches.length} differ from the oracle`);
+    for (const id of mismatches.slice(0, SHOWN_MAX)) fact("", id, "bad");
+    fact("digest", digest);
+    const verdict = isPublished
+      ? paint("equal to the published digest", "good")
+      : paint(`the published digest is ${published.digest} (${published.cases} cases)`, "bad");
+    fact("", verdict);
+  }
+  const sweep = set === "exhaustive" ? await sweepAll(backend, asJson) : undefined;
+  const sweepConforms = sweep?.every((swept) => swept.mismatches.length === 0) ?? true;
+  const conforms = mismatches.length === 0 && isPublished && sweepConforms;
   if (asJson) {
     const result = { device, set, cases, mismatches, digest, publishedDigest: published.digest };
-    print(JSON.stringify({ ...result, conforms }, undefined, 2));
-    return conforms ? 0 : 1;
+    print(JSON.stringify({ ...result, ...(sweep && { sweep }), conforms }, undefined, 2));
   }
-  fact("device", device);
-  fact("cases", `${cases} (${set}), ${mismatches.length} differ from the oracle`);
-  for (const id of mismatches.slice(0, SHOWN_MAX)) fact("", id, "bad");
-  fact("digest", digest);
-  const verdict = isPublished
-    ? paint("equal to the published digest", "good")
-    : paint(`the published digest is ${published.digest} (${published.cases} cases)`, "bad");
-  fact("", verdict);
   return conforms ? 0 : 1;
+}
+
+/** Every unary function on every f32, with a line for each; on standard error where the result is JSON. */
+function sweepAll(backend: GraphBackend, asJson: boolean): Promise<SweepReport[]> {
+  return sweepFunctions(backend, { stride: 1, offset: 0 }, sweepListener(asJson));
+}
+
+function sweepListener(asJson: boolean): SweepListener {
+  const isShown = !asJson && process.stdout.isTTY;
+  let shown = "";
+  return {
+    advance: (op, share) => {
+      const text = `${op} ${(share * 100).toFixed(1)} %`;
+      if (!isShown || text === shown) return;
+      shown = text;
+      printPiece(`\r\u001b[K${text}`);
+    },
+    report: ({ op, inputs, mismatches }) => {
+      const patterns = mismatches.map((bits) => bits.toString(16).padStart(8, "0")).join(" ");
+      const verdict = patterns === "" ? "equal" : `differs, first at the bits ${patterns}`;
+      if (asJson) return printProblem(`${op}: ${inputs} inputs, ${verdict}`);
+      if (isShown) printPiece("\r\u001b[K");
+      fact(op, `${inputs} inputs, ${paint(verdict, patterns === "" ? "good" : "bad")}`);
+    },
+  };
 }
 
 /** One of a few words; the first is the default. @throws CliError `cli/usage` */

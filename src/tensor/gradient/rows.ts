@@ -31,6 +31,7 @@ export const ROW_RULES: RuleTable = {
     const x = step.operand(0);
     return [
       () => {
+        if (isWithoutColumns(x)) return [dense(step.sum)];
         const squares = g.mean(g.mul(x, x), { axis: -1, keepDims: true });
         const scale = g.rsqrt(g.add(squares, step.nodeAs("rms-norm", "layer-norm").epsilon));
         const along = g.mean(g.mul(step.sum, y), { axis: -1, keepDims: true });
@@ -43,6 +44,7 @@ export const ROW_RULES: RuleTable = {
     const x = step.operand(0);
     return [
       () => {
+        if (isWithoutColumns(x)) return [dense(step.sum)];
         const variance = g.variance(x, { axis: -1, keepDims: true });
         const scale = g.rsqrt(g.add(variance, step.nodeAs("rms-norm", "layer-norm").epsilon));
         const mean = g.mean(step.sum, { axis: -1, keepDims: true });
@@ -79,6 +81,11 @@ export const ROW_RULES: RuleTable = {
 export function softmaxBack(g: GraphBuilder, y: Value, up: Value): Value {
   const along = g.sum(g.mul(up, y), { axis: -1, keepDims: true });
   return g.mul(y, g.sub(up, along));
+}
+
+/** Whether a value is known to have no columns: no means, and a gradient without elements. */
+function isWithoutColumns(x: Value): boolean {
+  return constantOfDim(present(x.shape.at(-1))) === 0;
 }
 
 /** The number of columns as an f32 scalar, exact below 2^24. */

@@ -277,7 +277,6 @@ function contract(check: TypeCheck): readonly Dim[] {
   const [columns, rightLength] = right.shape.slice(-2);
   check.same(1, "a contraction length", rightLength!, length!);
   check.atMost("contraction length", length!, GRAPH_LIMITS.contraction);
-  check.atLeast(0, "a contraction length", length!, 1);
   const batch = left.shape.slice(0, -2);
   if (right.shape.length > 2) check.shape(1, [...batch, columns!, length!]);
   return [...batch, rows!, columns!];

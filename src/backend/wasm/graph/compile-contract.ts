@@ -88,7 +88,8 @@ function emitMatmul(
   const columns = right.shape.at(-2)!;
   const batches = isBatched ? elementCount(right.shape.slice(0, -2)) : 1;
   const bytes = paddedColumns(left) * 2;
-  const inCache = Math.max(4, Math.floor(BLOCK_BYTES / bytes));
+  // Rows of no mantissas have no bytes.
+  const inCache = Math.max(4, Math.floor(BLOCK_BYTES / Math.max(bytes, 16)));
   const rowsABlock = Math.min(roundUp(inCache, 4), roundUp(Math.max(rows, 1), 4));
   const units = batches * Math.ceil(rows / rowsABlock) * Math.ceil(columns / 4);
   const spill = Math.floor(productsBeforeSpill(left.bits, right.bits) / 2);
@@ -142,7 +143,11 @@ export function compileAttention(emitter: Emitter, at: NodeContext, node: Attent
   const size = columnsOf(second);
   const padded = paddedColumns(second);
   const scale = attentionScale(size);
-  emitter.needScratch((positions + 8) * 10 + padded * 8 + 16);
+  // 16 heads at most are computed together: graph-attention.as.ts.
+  const together = copies || node.op !== "attention" ? 1 : Math.min(heads, 16);
+  emitter.needScratch(
+    (positions + 8) * 4 + 16 + together * ((positions + 8) * 6 + padded * 8 + 32),
+  );
   const all = [
     ...[...(isCombine ? [at.inputs[0]!, 0] : words[0]!), at.out, ...keys, ...values],
     ...[heads, positions, rows, groups, size, padded, scale.mantissa, scale.exponent],

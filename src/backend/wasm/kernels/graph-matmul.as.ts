@@ -329,8 +329,9 @@ function matmulUnit(p: usize, factors: usize, batch: i32, first: i32, end: i32, 
   }
   let row = batch * rows + first;
   const stop = batch * rows + end;
-  // Where a spill comes every few steps, more sums at a time than registers hold would only move about.
-  const four = word(p, 13) >= 4 ? 4 : 0x40000000;
+  // Where a spill comes every few steps, more sums at a time than registers hold would only move about; and rows
+  // without bytes all begin at one place, which `rowsByTwo` would take for a single column.
+  const four = word(p, 13) >= 4 && bytes > 0 ? 4 : 0x40000000;
   for (; row <= stop - four; row += 4) {
     rowsByTwo(p, row, column, w, count > 1 ? bytes : 0, factors);
     if (count <= 2) continue;
