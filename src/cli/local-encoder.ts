@@ -11,7 +11,7 @@ import {
   type PreparedEncoder,
   prepareEncoder,
 } from "gyrotron/model";
-import { NodeError } from "gyrotron/node";
+import { installNodeHashes, NodeError } from "gyrotron/node";
 import type { Precision } from "gyrotron/tensor";
 
 /** An encoder ready to run here. */
@@ -34,6 +34,7 @@ export async function openEncoder(
   if (!statSync(folder).isDirectory()) {
     throw failure(folder, `embeddings need a folder with config.json, ${TENSORS} and ${TOKENIZER}`);
   }
+  installNodeHashes();
   const { model, tokenizer } = naming(folder, () => ({
     model: prepareEncoder(decodeHuggingFaceEncoder(readFiles(folder)), options.precision),
     tokenizer: decodeHubTokenizer(read(join(folder, TOKENIZER))),

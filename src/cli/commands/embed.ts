@@ -9,7 +9,7 @@ import { CliError } from "../cli-error.ts";
 import type { Command } from "../command.ts";
 import { type FlagTable, readFlags, readInteger } from "../flags.ts";
 import { type LocalEncoder, openEncoder } from "../local-encoder.ts";
-import { THREADS_MAX } from "../local-model.ts";
+import { THREADS_MAX, THREADS_STANDARD } from "../local-model.ts";
 import { paint, print, printable } from "../output.ts";
 import { readPrecision } from "../run-controls.ts";
 
@@ -30,7 +30,7 @@ export const embed: Command = {
     "                 such as all-MiniLM-L6-v2",
     "TEXT...          each text gets a vector; two or more are compared by their cosines",
     `--precision P    ${PRECISIONS.join(", ")}: bits of weights and activations`,
-    "--threads N      changes the speed and nothing else (1)",
+    `--threads N      changes the speed and nothing else (every core up to 4; here ${THREADS_STANDARD})`,
     "--json           one JSON object with the whole vectors",
   ],
   async run(args) {
@@ -40,7 +40,10 @@ export const embed: Command = {
     if (folder === undefined || texts.length === 0) {
       throw new CliError({ code: "cli/usage", problem: "a model and a text are needed", usage });
     }
-    const threads = readInteger(flags, "threads", { min: 1, max: THREADS_MAX, standard: 1, usage });
+    const threads = readInteger(flags, "threads", {
+      ...{ min: 1, max: THREADS_MAX, standard: THREADS_STANDARD },
+      usage,
+    });
     const encoder = await openEncoder(folder, { precision: readPrecision(flags, usage), threads });
     try {
       const startMs = performance.now();
