@@ -301,6 +301,34 @@ function makeGraph(sample: Case): { graph: Graph; inputs: RunInputs; names: stri
   return { graph: g.build(), inputs, names };
 }
 
+test("a batch of any size may be empty: its gradients are zeros of the weights' shapes", async () => {
+  const g = new GraphBuilder();
+  const batch = g.symbol("batch", 8);
+  const x = g.input("x", f32(batch, 3), "parameter");
+  const inner = g.input("inner", f32(4, 3), "parameter");
+  const outer = g.input("outer", f32(2, 4), "parameter");
+  const hidden = g.layerNorm(g.relu(g.matmul(x, g.transpose(inner, [1, 0]))), {});
+  g.output("loss", g.sum(g.matmul(hidden, g.transpose(outer, [1, 0]))));
+  const graph = g.build();
+  const inputs = {
+    x: hostF32([0, 3], []),
+    inner: hostF32(
+      [4, 3],
+      Array.from({ length: 12 }, (_, i) => i - 5),
+    ),
+    outer: hostF32(
+      [2, 4],
+      Array.from({ length: 8 }, (_, i) => 3 - i),
+    ),
+  };
+  const found = await gradientsOf(graph, inputs, ["x", "inner", "outer"]);
+  deepEqual(found, { x: [], inner: zeros(12), outer: zeros(8) });
+});
+
+function zeros(count: number): number[] {
+  return Array.from({ length: count }, () => 0);
+}
+
 /** Inputs as binary64 numbers: a step may be smaller than an f32 can show. */
 type Numbers = Readonly<
   Record<string, { shape: readonly number[]; data: HostTensor["data"] | Float64Array }>
