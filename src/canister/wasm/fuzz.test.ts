@@ -1,7 +1,9 @@
-// Smoke runs of the fuzz targets, with fixed seeds.
+// Smoke runs of the fuzz targets, with fixed seeds. With GYROTRON_FUZZ_SECONDS=600 the modules of
+// binaryen's fuzzer run for ten minutes, from a seed that GYROTRON_FUZZ_SEED gives.
 import { ok } from "node:assert/strict";
 import { test } from "node:test";
 import wabtInit from "wabt";
+import { compareModule } from "./binaryen.fuzz.ts";
 import { mutants, prepareAnything } from "./module.fuzz.ts";
 import { compareProgram } from "./program.fuzz.ts";
 
@@ -29,4 +31,17 @@ test("hostile bytes give a module or a WasmError", async () => {
 
 test("random programs run as their raw form does", () => {
   for (let seed = 1; seed <= 60; seed++) compareProgram(seed);
+});
+
+test("modules of binaryen's fuzzer run as V8 runs them raw", () => {
+  const { GYROTRON_FUZZ_SECONDS: seconds, GYROTRON_FUZZ_SEED: first } = process.env;
+  const deadlineMs = performance.now() + 1000 * Number(seconds ?? 0);
+  let [entries, traps] = [0, 0];
+  for (let seed = Number(first ?? 2), left = 4; ; seed++, left--) {
+    if (left <= 0 && performance.now() >= deadlineMs) break;
+    const { entryCount, trapCount } = compareModule(seed);
+    entries += entryCount;
+    traps += trapCount;
+  }
+  ok(entries > 50 && traps > 5, `${entries} entry points, ${traps} traps`);
 });
