@@ -4,6 +4,7 @@
 
 import {
   closeSync,
+  existsSync,
   fsyncSync,
   mkdirSync,
   openSync,
@@ -12,7 +13,7 @@ import {
   statfsSync,
   writeFileSync,
 } from "node:fs";
-import { join, resolve } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { MIB } from "gyrotron/base";
 import { StoreError } from "gyrotron/store";
@@ -36,7 +37,7 @@ export interface DataFolder {
 export function openDataFolder(dataDir: string): DataFolder {
   const path = resolve(dataDir);
   return asStoreError(path, () => {
-    mkdirSync(path, { recursive: true, mode: 0o700 });
+    makeFolder(path);
     // The format first: another release may lock in another way.
     const hasFormat = checkFormat(path);
     const release = lockFolder(path);
@@ -44,6 +45,23 @@ export function openDataFolder(dataDir: string): DataFolder {
     const statePath = join(path, "state");
     return { path, statePath, keysPath: join(path, "keys.json"), hasFormat, writeFormat, release };
   });
+}
+
+/**
+ * Creates a folder and those above it. Level by level: where a level cannot be made although the one
+ * above it exists (below /proc, say), Node's own recursion would try for ever.
+ */
+export function makeFolder(path: string): void {
+  const missing: string[] = [];
+  for (let level = path; !existsSync(level); level = dirname(level)) missing.push(level);
+  for (const level of missing.reverse()) {
+    try {
+      mkdirSync(level, { mode: 0o700 });
+    } catch (error) {
+      // Another process may have been faster.
+      if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
+    }
+  }
 }
 
 /** Writes a whole file so that a crash leaves the old one or the new one. */

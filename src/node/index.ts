@@ -26,6 +26,13 @@ export { createNode, systemHost } from "./node.ts";
 export * from "./node-contract.ts";
 export type { NodeHost } from "./node-core.ts";
 export { NodeError, type NodeErrorInfo } from "./node-error.ts";
+export {
+  exportState,
+  importState,
+  type StateSummary,
+  verifyStateFile,
+  verifyStateFolder,
+} from "./state-archive.ts";
 export { blockLogOf, replayBlockLog } from "./replay.ts";
 export { fetchModel, type FetchedModel, type FetchOptions } from "./models/fetch-model.ts";
 export { ModelStore, type StoredModel, verifyStoredModel } from "./models/model-store.ts";

@@ -41,6 +41,47 @@ export function openLmdbReader(path: string): StoreReader {
   return asStoreError(path, () => new LmdbReader(path));
 }
 
+/** What a store is made of, for copying one as a whole. */
+export type StoreSection = "state" | "archive" | "blocks";
+
+/** Fills an empty store from elsewhere. Without `finish` there is no header, and no state to boot on. */
+export interface StoreImport {
+  /** Entries of one section, in one transaction. */
+  put(section: StoreSection, entries: readonly (readonly [Uint8Array, Uint8Array])[]): void;
+  readonly view: StateView;
+  /** The hashes kept of the state, and the header, which makes the state whole. Durable when it returns. */
+  finish(header: StateHeader, derived: Iterable<StateWrite>): void;
+  close(): Promise<void>;
+}
+
+/** Creates a store to be filled. @throws StoreError if it holds a state */
+export function openLmdbImport(path: string): StoreImport {
+  return asStoreError(path, () => {
+    const databases = openDatabases(path);
+    const { root, derived, meta } = databases;
+    if (meta.get(HEADER_KEY) !== undefined)
+      throw new StoreError({ code: "store/failed", path, what: "it holds a state already" });
+    return {
+      view: checkedView(databases, path),
+      put: (section, entries) =>
+        asStoreError(path, () =>
+          root.transactionSync(() => {
+            for (const [key, value] of entries)
+              databases[section].putSync(asBuffer(key), asBuffer(value));
+          }),
+        ),
+      finish: (header, writes) =>
+        asStoreError(path, () =>
+          root.transactionSync(() => {
+            for (const write of writes) writeAll(derived, [write]);
+            meta.putSync(HEADER_KEY, asBuffer(encodeWith(headerCodec, header)));
+          }),
+        ),
+      close: () => root.close(),
+    };
+  });
+}
+
 /** Address space to reserve; the file grows only as it is written. */
 const MAP_BYTES = 2 ** 40;
 const CHECKED_BYTES_MIN = 4096;
