@@ -91,8 +91,8 @@ const FLOAT_ALLOWED = new Set(
    f64.add f64.sub f64.mul f64.div f64.sqrt f64.nearest f64.floor f64.abs f64.min f64.max f64.const f64.load
    f64.store f64.lt f64.gt f64.convert_i32_s f64.convert_i32_u f64.convert_i64_s f64.convert_i64_u
    f64.promote_f32 f64.reinterpret_i64
-   f64x2.convert_low_i32x4_s f64x2.convert_low_i32x4_u f64x2.promote_low_f32x4 f64x2.add f64x2.mul f64x2.div
-   f64x2.sqrt f64x2.nearest f64x2.floor f64x2.min f64x2.max f64x2.neg f64x2.splat f64x2.extract_lane
+   f64x2.convert_low_i32x4_s f64x2.convert_low_i32x4_u f64x2.promote_low_f32x4 f64x2.add f64x2.sub f64x2.mul
+   f64x2.div f64x2.sqrt f64x2.nearest f64x2.floor f64x2.min f64x2.max f64x2.neg f64x2.splat f64x2.extract_lane
    f64x2.replace_lane
    f32x4.add f32x4.sub f32x4.mul f32x4.div f32x4.sqrt f32x4.abs f32x4.nearest f32x4.min f32x4.max f32x4.pmin
    f32x4.pmax f32x4.eq f32x4.lt f32x4.le f32x4.gt f32x4.ge f32x4.splat f32x4.extract_lane

@@ -18,7 +18,7 @@ const ALLOWED: Readonly<Record<string, { why: string; functions: readonly string
   },
   "graph-attention": {
     why: "as attention; a share is an integer of 18 bits and a half in binary32",
-    functions: ["divide", "scoreRow", "sumValues", "weighRow"],
+    functions: ["divide", "scoreHeads", "shareRow", "weighHeads"],
   },
   "graph-elementwise": {
     why: "single operations of IEEE 754; -0 becomes +0; comparisons and minima round nothing",
@@ -46,7 +46,7 @@ const ALLOWED: Readonly<Record<string, { why: string; functions: readonly string
   },
   "graph-sum": {
     why: "mantissas of 24 bits and their sums below 2^53 in binary64; quotients far from any middle",
-    functions: ["gridSum", "reduceRange", "roundQuotient", "sumListed"],
+    functions: ["gridSum", "quantizeMoments", "reduceRange", "roundQuotient", "sumListed"],
   },
   "graph-turn": {
     why: "products by powers of two, as in row",

@@ -18,15 +18,14 @@ import {
 import {
   at4,
   failFirst,
-  badLanes,
   failRow,
   isBadF32,
   TABLES,
 } from "./graph-record.as";
-import { momentSquares, moments, momentSum } from "./graph-sum.as";
+import { momentSquares, momentSum, quantizeMoments } from "./graph-sum.as";
 import { address, EXP2, SINES, word } from "./layout.as";
 import { largestBits, normRow, quantizeRow } from "./row.as";
-import { power, sinePhase } from "./scalar.as";
+import { power, roundOnce, sinePhase } from "./scalar.as";
 
 /** [4] x, [5] columns, [6] out, [7] exponents, [8] padded, [9] bits */
 export function quantizeRange(p: usize, from: i32, to: i32): void {
@@ -76,25 +75,37 @@ export function quantizeColumnsRange(p: usize, from: i32, to: i32): void {
 
 /**
  * [4] mantissas, [5] columns, [6] out, [7] exponents, [8] padded, [9] scales or 0. Floats: m * D has at most 22
- * bits and 2^e is at least 2^-149, both exact in binary32; their product is the one rounding.
+ * bits and 2^e is at least 2^-149, both exact in binary32; so is their product but where it is no f32 at all. No
+ * product is -0, as none but that of 0 is 0.
  */
 export function dequantizeRange(p: usize, from: i32, to: i32): void {
   const n = word(p, 5);
-  const zero = f32x4.splat(0);
   for (let row = from; row < to; row++) {
     const m = address(p, 4) + <usize>row * (<usize>word(p, 8) << 1);
     const out = address(p, 6) + <usize>row * (<usize>n << 2);
-    const scale = i32x4.splat(address(p, 9) == 0 ? 1 : load<i32>(at4(address(p, 9), row)));
+    const scale = address(p, 9) == 0 ? 1 : load<i32>(at4(address(p, 9), row));
+    const scales = f32x4.convert_i32x4_s(i32x4.splat(scale));
     const factor = f32x4.splat(<f32>power(load<i32>(at4(address(p, 7), row))));
-    let bad = i32x4.splat(0);
-    for (let i = 0; i < n; i += 4) {
-      // Rows are padded to 8 mantissas, which are zeros.
-      const wide = i32x4.mul(v128.load_ext<i16>(m + (<usize>i << 1)), scale);
-      const y = f32x4.add(f32x4.mul(f32x4.convert_i32x4_s(wide), factor), zero);
-      bad = v128.or(bad, badLanes(y));
-      storeSome(at4(out, i), y, n - i);
+    let largest = i32x4.splat(0);
+    let i = 0;
+    for (; i + 8 <= n; i += 8) {
+      const x = v128.load(m + (<usize>i << 1));
+      const low = f32x4.convert_i32x4_s(i32x4.extend_low_i16x8_s(x));
+      const high = f32x4.convert_i32x4_s(i32x4.extend_high_i16x8_s(x));
+      const a = f32x4.mul(f32x4.mul(low, scales), factor);
+      const b = f32x4.mul(f32x4.mul(high, scales), factor);
+      v128.store(at4(out, i), a);
+      v128.store(at4(out, i), b, 16);
+      largest = i32x4.max_u(largest, i32x4.max_u(i32x4.shl(a, 1), i32x4.shl(b, 1)));
     }
-    if (v128.any_true(bad)) failRow(p, row);
+    for (; i < n; i += 4) {
+      // Rows are padded to 8 mantissas, which are zeros.
+      const x = f32x4.convert_i32x4_s(v128.load_ext<i16>(m + (<usize>i << 1)));
+      const y = f32x4.mul(f32x4.mul(x, scales), factor);
+      storeSome(at4(out, i), y, n - i);
+      largest = i32x4.max_u(largest, i32x4.shl(y, 1));
+    }
+    if (v128.any_true(i32x4.eq(i32x4.shr_u(largest, 24), i32x4.splat(255)))) failRow(p, row);
   }
 }
 
@@ -140,8 +151,7 @@ export function layerNormRange(p: usize, scratch: usize, from: i32, to: i32): vo
   for (let row = from; row < to; row++) {
     const at = <usize>row * (<usize>n << 2);
     const y = address(p, 6) + at;
-    const e = quantizeRow(address(p, 4) + at, n, padded, 16, word(p, 9), scratch);
-    moments(scratch, padded);
+    const e = quantizeMoments(address(p, 4) + at, n, padded, word(p, 9), scratch);
     const total = momentSum;
     const shift = word(p, 8) - 2 * e;
     // n^2 * eps has at most 54 bits, and the floor of e keeps it below 2^61 on the grid.
@@ -160,18 +170,44 @@ export function layerNormRange(p: usize, scratch: usize, from: i32, to: i32): vo
   }
 }
 
-/** `R32((n * m_i - total) * factor)`: the difference is below 2^31. */
+/**
+ * `R32((n * m_i - total) * factor)`: the difference is below 2^31. With 2^31 added it is the low half of the
+ * binary64 `2^52 + 2^31 + difference`, which is less than a conversion. No result is -0: the smallest magnitude
+ * but 0 is above 2^-47.
+ */
 function centre(grid: usize, n: i32, total: i32, factor: f64, y: usize): void {
   const counts = i32x4.splat(n);
-  const totals = i32x4.splat(total);
+  const totals = i32x4.splat(total + i32.MIN_VALUE);
   const factors = f64x2.splat(factor);
-  for (let i = 0; i < n; i += 4) {
-    const m = v128.load_ext<i16>(grid + (<usize>i << 1));
-    const centred = i32x4.sub(i32x4.mul(m, counts), totals);
-    const low = f64x2.mul(f64x2.convert_low_i32x4_s(centred), factors);
-    const high = f64x2.mul(f64x2.convert_low_i32x4_s(upper(centred)), factors);
-    storeSome(at4(y, i), roundLanes(low, high), n - i);
+  // From something unknown to the compiler, which would make constants anew in each round.
+  const high = i32x4.splat(0x43300000 + (n >> 31));
+  const bias = f64x2.splat(4503601774854144.0 + <f64>(n >> 31));
+  let i = 0;
+  for (; i + 8 <= n; i += 8) {
+    const at = grid + (<usize>i << 1);
+    const a = i32x4.sub(i32x4.dot_i16x8_s(v128.load_ext<u16>(at), counts), totals);
+    const b = i32x4.sub(i32x4.dot_i16x8_s(v128.load_ext<u16>(at, 8), counts), totals);
+    const to = at4(y, i);
+    v128.store(to, centred(a, high, bias, factors));
+    v128.store(to, centred(b, high, bias, factors), 16);
   }
+  for (; i < n; i++) {
+    const m = <i32>load<i16>(grid + (<usize>i << 1));
+    store<f32>(at4(y, i), roundOnce(<f64>(n * m - total) * factor));
+  }
+}
+
+// @ts-ignore: decorator
+@inline
+function centred(x: v128, high: v128, bias: v128, factors: v128): v128 {
+  const low = f64x2.sub(v128.shuffle<i32>(x, high, 0, 4, 1, 5), bias);
+  const rest = f64x2.sub(v128.shuffle<i32>(x, high, 2, 6, 3, 7), bias);
+  return v128.shuffle<i64>(
+    f32x4.demote_f64x2_zero(f64x2.mul(low, factors)),
+    f32x4.demote_f64x2_zero(f64x2.mul(rest, factors)),
+    0,
+    2,
+  );
 }
 
 /** The largest of n values, n at least 1. There is no NaN and no -0, so `pmax` is the maximum. */

@@ -7,12 +7,12 @@
 import { address, word } from "./layout.as";
 import { highF64, lowF64, roundLanes } from "./graph-lanes.as";
 import { at4, badLanes, failRow, isBadF32 } from "./graph-record.as";
-import { largestBits, quantizeRow } from "./row.as";
+import { largestBits } from "./row.as";
 import { exponentOf, power, roundOnce } from "./scalar.as";
 
 /** What `gridSum` found besides the sum. One instance of the module for each thread, so no one shares it. */
 let gridExponent: i32 = 0;
-/** What `moments` finds. */
+/** What `quantizeMoments` finds. */
 export let momentSum: i64 = 0;
 export let momentSquares: i64 = 0;
 
@@ -25,45 +25,96 @@ function widen(sum: v128, partial: v128): v128 {
   );
 }
 
-/** The sum of a row's mantissas. In binary32 the products are exact unless they round to 0 anyway. */
+/**
+ * The sum of a row's mantissas, of 24 bits at most. In binary32 the products are exact unless they round to 0
+ * anyway. Each is split by adding 1.5 * 2^33, which rounds it to a multiple of 2^10: what is left is exact and
+ * at most 2^9, and adding 1.5 * 2^23 rounds that to an integer, ties to even as the multiple is even. Both
+ * stand in the low bits of the sums, whose high bits are taken off at the end: modulo 2^32, as a lane's total of
+ * 2^17 multiples of at most 2^13 fits.
+ */
 function gridSum(x: usize, n: i32, bits: i32): i64 {
   const e = exponentOf(largestBits(x, n), bits, -149);
   gridExponent = e;
-  let wide = i64x2.splat(0);
+  let total: i64 = 0;
   let i = 0;
   if (e >= -126) {
     const factor = f32x4.splat(<f32>power(-e));
-    while (i + 4 <= n) {
-      // 128 mantissas of 24 bits stay below 2^31.
-      const end = min(n, i + 512);
-      let partial = i32x4.splat(0);
-      for (; i + 4 <= end; i += 4) {
-        const scaled = f32x4.nearest(f32x4.mul(v128.load(at4(x, i)), factor));
-        partial = i32x4.add(partial, i32x4.trunc_sat_f32x4_s(scaled));
-      }
-      wide = widen(wide, partial);
+    // From something unknown to the compiler, which would make constants anew in each round.
+    const upper = i32x4.splat(0x50400000 + (bits >> 31));
+    const rounder = i32x4.splat(0x4b400000 + (bits >> 31));
+    let uppers0 = i32x4.splat(0);
+    let uppers1 = uppers0;
+    let lowers0 = uppers0;
+    let lowers1 = uppers0;
+    for (; i + 8 <= n; i += 8) {
+      const at = x + (<usize>i << 2);
+      const a = f32x4.mul(v128.load(at), factor);
+      const b = f32x4.mul(v128.load(at, 16), factor);
+      const c = f32x4.add(a, upper);
+      const d = f32x4.add(b, upper);
+      uppers0 = i32x4.add(uppers0, c);
+      uppers1 = i32x4.add(uppers1, d);
+      lowers0 = i32x4.add(lowers0, f32x4.add(f32x4.sub(a, f32x4.sub(c, upper)), rounder));
+      lowers1 = i32x4.add(lowers1, f32x4.add(f32x4.sub(b, f32x4.sub(d, upper)), rounder));
     }
+    const rounds = i32x4.splat(i >> 3);
+    const highs = i32x4.mul(rounds, upper);
+    const lows = i32x4.mul(rounds, rounder);
+    const high = sumLanes(i32x4.sub(uppers0, highs), i32x4.sub(uppers1, highs));
+    total = (high << 10) + sumLanes(i32x4.sub(lowers0, lows), i32x4.sub(lowers1, lows));
   }
-  let total = i64x2.extract_lane(wide, 0) + i64x2.extract_lane(wide, 1);
   const factor = power(-e);
   for (; i < n; i++) total += <i64>nearest<f64>(<f64>load<f32>(at4(x, i)) * factor);
   return total;
 }
 
-/** Sum of 16-bit mantissas and of their squares; up to 65536 of them, zeros to a multiple of 8. */
-export function moments(grid: usize, padded: i32): void {
+/** The sum of eight signed lanes. */
+// @ts-ignore: decorator
+@inline
+function sumLanes(a: v128, b: v128): i64 {
+  const wide = widen(widen(i64x2.splat(0), a), b);
+  return i64x2.extract_lane(wide, 0) + i64x2.extract_lane(wide, 1);
+}
+
+/**
+ * As quantizeRow with 16 bits and no row longer than 32767, and besides finds the sum of the mantissas and that of
+ * their squares. A number with 1.5 * 2^23 added is m + 0x4b400000, whose lower half is m.
+ */
+export function quantizeMoments(x: usize, n: i32, padded: i32, floor: i32, out: usize): i32 {
+  const e = exponentOf(largestBits(x, n), 16, floor);
+  let i = 0;
   let sums = i32x4.splat(0);
-  let squares = i64x2.splat(0);
-  const ones = i16x8.splat(1);
-  for (let i = 0; i < padded; i += 8) {
-    const m = v128.load(grid + (<usize>i << 1));
-    // A lane takes at most 2 * 32767 a step and 8192 steps.
-    sums = i32x4.add(sums, i32x4.dot_i16x8_s(m, ones));
-    squares = widen(squares, i32x4.dot_i16x8_s(m, m));
+  let all = i64x2.splat(0);
+  let odd = all;
+  if (e >= -126) {
+    const factor = f32x4.splat(<f32>power(-e));
+    const rounder = i32x4.splat(0x4b400000 + (padded >> 31));
+    for (; i + 8 <= n; i += 8) {
+      const at = x + (<usize>i << 2);
+      const low = i32x4.sub(f32x4.add(f32x4.mul(v128.load(at), factor), rounder), rounder);
+      const high = i32x4.sub(f32x4.add(f32x4.mul(v128.load(at, 16), factor), rounder), rounder);
+      const m = i16x8.narrow_i32x4_s(low, high);
+      v128.store(out + (<usize>i << 1), m);
+      sums = i32x4.add(sums, i32x4.add(low, high));
+      // At most 2 * 32767^2 < 2^31 a lane: never negative, so a lane pair is `even + 2^32 * odd` of 64 bits.
+      const pairs = i32x4.dot_i16x8_s(m, m);
+      all = i64x2.add(all, pairs);
+      odd = i64x2.add(odd, i64x2.shr_u(pairs, 32));
+    }
   }
-  const wide = widen(i64x2.splat(0), sums);
-  momentSum = i64x2.extract_lane(wide, 0) + i64x2.extract_lane(wide, 1);
-  momentSquares = i64x2.extract_lane(squares, 0) + i64x2.extract_lane(squares, 1);
+  const odds = <u64>(i64x2.extract_lane(odd, 0) + i64x2.extract_lane(odd, 1));
+  momentSquares =
+    <i64>(<u64>(i64x2.extract_lane(all, 0) + i64x2.extract_lane(all, 1)) - (odds << 32) + odds);
+  momentSum = sumLanes(sums, i32x4.splat(0));
+  const factor = power(-e);
+  for (; i < n; i++) {
+    const m = <i32>nearest<f64>(<f64>load<f32>(at4(x, i)) * factor);
+    store<i16>(out + (<usize>i << 1), <i16>m);
+    momentSum += m;
+    momentSquares += m * m;
+  }
+  for (; i < padded; i++) store<i16>(out + (<usize>i << 1), 0);
+  return e;
 }
 
 /** `R32(numerator / denominator * 2^e)` for `numerator < 2^62` and `denominator < 2^30`. */
@@ -87,9 +138,7 @@ export function reduceRange(p: usize, scratch: usize, from: i32, to: i32): void 
     const x = address(p, 4) + <usize>row * (<usize>n << 2);
     let y: f32;
     if (word(p, 8) == 2) {
-      const padded = (n + 7) & ~7;
-      const e = quantizeRow(x, n, padded, 16, -149, scratch);
-      moments(scratch, padded);
+      const e = quantizeMoments(x, n, (n + 7) & ~7, -149, scratch);
       const spread = <i64>n * momentSquares - momentSum * momentSum;
       y = roundQuotient(<u64>spread, <u64>n * <u64>n, 2 * e);
     } else {
