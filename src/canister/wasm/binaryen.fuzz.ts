@@ -22,8 +22,8 @@ const home = dirname(fileURLToPath(import.meta.resolve("binaryen")));
 
 const FEATURES = ["mutable-globals", "sign-ext", "nontrapping-float-to-int", "bulk-memory"];
 const MORE_FEATURES = ["simd", "multivalue", "tail-call", "reference-types", "memory64"];
-/** All of the above: without the features of garbage collection, types are written in their short form. */
-const ALL_FEATURES = [
+/** What canisters may use, as binaryen counts it: without the features of garbage collection, types are written in their short form. */
+export const CANISTER_FEATURES: number = [
   binaryen.Features.MutableGlobals,
   binaryen.Features.SignExt,
   binaryen.Features.NontrappingFPToInt,
@@ -179,7 +179,7 @@ function generate(seed: number): Uint8Array {
  */
 function withEntryPoints(bytes: Uint8Array, seed: number): Uint8Array {
   const random = createRandom(seed + 77);
-  const module = binaryen.readBinaryWithFeatures(bytes, ALL_FEATURES);
+  const module = binaryen.readBinaryWithFeatures(bytes, CANISTER_FEATURES);
   try {
     const called = functionsOf(module);
     const is64 = module.hasMemory() && module.getMemoryInfo().is64;
