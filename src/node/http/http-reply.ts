@@ -3,6 +3,7 @@
 import { utf8Bytes } from "gyrotron/base";
 import { CBOR_CONTENT_TYPE, TEXT_CONTENT_TYPE } from "gyrotron/replica";
 
+/** A reply, whole. */
 export interface HttpReply {
   readonly status: number;
   readonly contentType: string;
