@@ -1,0 +1,271 @@
+// A model's speed here and in llama.cpp, on the same file in one run: decoding, a prompt of 512 tokens, eight
+// texts at once, the time to the first token from the start of a process, and memory. The engines take turns, so
+// that what else the machine does hits them alike; what counts are the ratios.
+//
+//   npm run bench:models [-- --model FILE.gguf] [--seconds 110] [--threads 1,2]
+//
+// FILE is best in Q8_0, which has as many bits a weight as the default precision here; without it a model of
+// random numbers in the shape of SmolLM2-135M is used. llama.cpp takes part if bench/speed-peers is installed
+// (npm ci --ignore-scripts --omit=optional there; Linux on x64). Appends to bench/results/models.ndjson.
+
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdirSync, statSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { basename, join, resolve } from "node:path";
+import process from "node:process";
+import { parseArgs } from "node:util";
+import { present } from "gyrotron/base";
+import { loadModel, ModelStore } from "gyrotron/node";
+import { writeRandomModel } from "./model-speed/random-model.ts";
+import type { Answer, Ready, Task } from "./model-speed/task.ts";
+import { appendResult, describeRun } from "./record.ts";
+import { residentMiB } from "./resident.ts";
+
+const BATCH = 8;
+const TASKS: readonly Task[] = [
+  { kind: "decode", sequences: 1, promptTokens: 8, tokens: 49 },
+  { kind: "prefill", sequences: 1, promptTokens: 512, tokens: 1 },
+  { kind: "batch", sequences: BATCH, promptTokens: 8, tokens: 17 },
+];
+/** A prompt of about 32 tokens with its frame. */
+const PROMPT = "Say in a few words what boats carry over the sea.";
+const STARTS = 3;
+const ROUNDS_MAX = 9;
+/** An engine that takes longer for a task takes no further part. */
+const TASK_MS_MAX = 30_000;
+
+interface Engine {
+  readonly label: string;
+  readonly ready: Ready;
+  readonly child: ChildProcess;
+  readonly rates: Record<Task["kind"], number[]>;
+  readonly digests: Set<string>;
+  /** With one text, before there were eight. */
+  residentMiB: number | undefined;
+  isOut: boolean;
+}
+
+const { values: flags } = parseArgs({
+  options: {
+    model: { type: "string" },
+    seconds: { type: "string", default: "110" },
+    threads: { type: "string", default: "1,2" },
+  },
+});
+const run = describeRun();
+const start = performance.now();
+const folder = join(tmpdir(), "gyrotron-bench-models");
+mkdirSync(folder, { recursive: true });
+const file = resolve(flags.model ?? join(folder, "random-q8_0.gguf"));
+if (flags.model === undefined) writeRandomModel(file);
+const stored = prepare();
+const threads = flags.threads.split(",").map(Number);
+const engines = await startEngines();
+const rounds = await takeTurns();
+const report = {
+  ...run,
+  loadAfter: describeRun()["loadBefore"],
+  model: basename(file),
+  modelMiB: Math.round(statSync(file).size / 2 ** 20),
+  rounds,
+  engines: engines.map(summary),
+  firstTokenMs: await measureStarts(),
+};
+for (const { child } of engines) child.kill();
+print();
+appendResult("models", report);
+
+/** The model prepared in the benchmark's own store, once for each file. */
+function prepare(): { name: string; path: string; hash: string } {
+  const { size, mtimeMs } = statSync(file);
+  const name = `m-${size}-${Math.floor(mtimeMs / 1000)}`;
+  const store = new ModelStore(folder);
+  if (store.find(name) === undefined)
+    store.add(name, loadModel(file), { source: basename(file), sourceHash: "" });
+  const { hash } = present(store.list().find((model) => model.name === name));
+  return { name, path: present(store.find(name)), hash };
+}
+
+async function startEngines(): Promise<Engine[]> {
+  const started: Engine[] = [];
+  for (const count of threads) {
+    const ours = ["ours.ts", stored.path, String(count)];
+    const theirs = ["llama.ts", file, String(count)];
+    for (const args of [ours, theirs]) {
+      const engine = await startEngine(args, count);
+      if (engine !== undefined) started.push(engine);
+    }
+  }
+  return started;
+}
+
+/** An engine that has loaded the model; undefined, with a word why, if it cannot. */
+async function startEngine(args: readonly string[], count: number): Promise<Engine | undefined> {
+  const child = spawnEngine(args, ["ignore", "ignore", "inherit", "ipc"]);
+  const ready = (await answerOf(child).catch(() => undefined)) as Ready | undefined;
+  if (ready === undefined) {
+    console.log(`${args[0]} does not run here; is bench/speed-peers installed?`);
+    child.kill();
+    return undefined;
+  }
+  const label = `${ready.name}, ${count} thread${count === 1 ? "" : "s"}`;
+  const rates = { decode: [], prefill: [], batch: [] };
+  return { label, ready, child, rates, digests: new Set(), residentMiB: undefined, isOut: false };
+}
+
+function spawnEngine(
+  args: readonly string[],
+  stdio: ("ignore" | "inherit" | "ipc")[],
+): ChildProcess {
+  const [script = "", ...rest] = args;
+  const path = join(import.meta.dirname, "model-speed", script);
+  return spawn(process.execPath, ["--conditions=source", path, ...rest], { stdio });
+}
+
+/** The next message of a process. @throws when it ends or takes too long */
+async function answerOf(child: ChildProcess): Promise<unknown> {
+  const abort = new AbortController();
+  const { signal } = abort;
+  const timer = setTimeout(() => abort.abort(), TASK_MS_MAX);
+  try {
+    const ended = once(child, "exit", { signal }).then(() => {
+      throw new Error("the engine ended");
+    });
+    const [message] = (await Promise.race([
+      once(child, "message", { signal }),
+      ended,
+    ])) as unknown[];
+    return message;
+  } finally {
+    clearTimeout(timer);
+    abort.abort();
+  }
+}
+
+async function ask(engine: Engine, task: Task): Promise<void> {
+  if (engine.isOut) return;
+  const message = answerOf(engine.child);
+  engine.child.send(task);
+  const answer = (await message.catch(() => undefined)) as Answer | undefined;
+  if (answer === undefined) {
+    console.log(`${engine.label} fails or takes too long at ${task.kind}, and is left out`);
+    engine.isOut = true;
+    engine.child.kill();
+    return;
+  }
+  const { firstMs, restMs, written, digest } = answer;
+  if (digest !== undefined) engine.digests.add(`${task.kind} ${digest}`);
+  const rate =
+    task.kind === "prefill"
+      ? task.promptTokens / firstMs
+      : (written - (task.kind === "decode" ? 1 : 0)) /
+        (task.kind === "decode" ? restMs : firstMs + restMs);
+  engine.rates[task.kind].push(rate * 1000);
+}
+
+/** Lets the engines work in turn until time is up; the first round warms up and does not count if another follows. */
+async function takeTurns(): Promise<number> {
+  const isOver = (): boolean => performance.now() - start > Number(flags.seconds) * 1000;
+  for (let round = 0; round <= ROUNDS_MAX; round++) {
+    for (const task of TASKS) {
+      if (round > 0 && isOver()) return round;
+      if (round === 0 && task.sequences > 1) noteMemory();
+      for (const engine of round % 2 === 0 ? engines : engines.toReversed())
+        await ask(engine, task);
+    }
+    if (round !== 1) continue;
+    for (const { rates } of engines) for (const kind of Object.values(rates)) kind.shift();
+  }
+  return ROUNDS_MAX;
+}
+
+function noteMemory(): void {
+  for (const engine of engines) engine.residentMiB = residentMiB(present(engine.child.pid));
+}
+
+function summary(engine: Engine): Record<string, unknown> {
+  const { label, ready, rates, digests } = engine;
+  return {
+    engine: label,
+    version: ready.version,
+    tokensPerSecond: Object.fromEntries(
+      Object.entries(rates).map(([kind, all]) => [kind, { median: median(all), best: best(all) }]),
+    ),
+    residentMiB: engine.residentMiB,
+    ...(digests.size > 0 && { digests: [...digests].toSorted() }),
+  };
+}
+
+/** From the start of a process to its end after one token, for a prompt of some 32 tokens; the best of few. */
+async function measureStarts(): Promise<Record<string, number | undefined>> {
+  const cli = join(import.meta.dirname, "../bin/gyrotron.js");
+  const ours = ["run", stored.name, PROMPT, "--data", folder, "--max-tokens", "1", "--json"];
+  const isPeerHere = engines.some(({ ready }) => ready.name !== "gyrotron");
+  const times: Record<string, number[]> = { gyrotron: [], "llama.cpp": [] };
+  for (let i = 0; i <= STARTS; i++) {
+    const own = await timed(() => spawn(process.execPath, [cli, ...ours], { stdio: "ignore" }));
+    const theirs = isPeerHere
+      ? await timed(() =>
+          spawnEngine(["llama.ts", file, "2", "--once"], ["ignore", "ignore", "ignore"]),
+        )
+      : undefined;
+    if (i === 0) continue;
+    if (own !== undefined) times["gyrotron"]?.push(own);
+    if (theirs !== undefined) times["llama.cpp"]?.push(theirs);
+  }
+  return Object.fromEntries(
+    Object.entries(times).map(([name, all]) => [
+      name,
+      all.length === 0 ? undefined : Math.round(Math.min(...all)),
+    ]),
+  );
+}
+
+/** Milliseconds that a process took; undefined if it failed. */
+async function timed(begin: () => ChildProcess): Promise<number | undefined> {
+  const from = performance.now();
+  const [status] = (await once(begin(), "exit")) as [number | null];
+  return status === 0 ? performance.now() - from : undefined;
+}
+
+function print(): void {
+  const { engines: all, ...facts } = report;
+  console.log(JSON.stringify(facts, undefined, 2));
+  for (const engine of all) console.log(JSON.stringify(engine));
+  for (const count of threads) {
+    const of = (name: string): Engine | undefined =>
+      engines.find(
+        ({ label, ready }) => ready.name === name && label.includes(`, ${count} thread`),
+      );
+    const [ours, theirs] = [of("gyrotron"), of("llama.cpp")];
+    if (ours === undefined || theirs === undefined) continue;
+    const both = TASKS.filter(
+      ({ kind }) => ours.rates[kind].length * theirs.rates[kind].length > 0,
+    );
+    const ratios = both.map(({ kind }) => {
+      const count = Math.min(ours.rates[kind].length, theirs.rates[kind].length);
+      const pairs = ours.rates[kind]
+        .slice(0, count)
+        .map((rate, i) => rate / present(theirs.rates[kind][i]));
+      const quiet = present(best(ours.rates[kind])) / present(best(theirs.rates[kind]));
+      return `${kind} ${median(pairs)} (best by best ${Math.round(quiet * 100) / 100})`;
+    });
+    console.log(`ours by llama.cpp, ${count} threads: ${ratios.join(", ")}`);
+  }
+  const digests = new Set(engines.flatMap((engine) => [...engine.digests]));
+  console.log(digests.size === TASKS.length ? "digests: all equal" : "digests: THEY DIFFER");
+}
+
+function median(values: readonly number[]): number | undefined {
+  if (values.length === 0) return undefined;
+  const sorted = values.toSorted((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  const upper = sorted[middle] ?? Number.NaN;
+  const value = sorted.length % 2 === 1 ? upper : ((sorted[middle - 1] ?? upper) + upper) / 2;
+  return Math.round(value * 100) / 100;
+}
+
+function best(values: readonly number[]): number | undefined {
+  return values.length === 0 ? undefined : Math.round(Math.max(...values) * 100) / 100;
+}
