@@ -53,7 +53,7 @@ function metadata(): Map<string, MetadataEntry> {
     ["tokenizer.ggml.model", [8, "gpt2"]],
     ["tokenizer.ggml.pre", [8, "gpt-2"]],
     ["tokenizer.ggml.tokens", ["texts", tokens]],
-    ["tokenizer.ggml.token_type", ["u32s", tokens.map((_, i) => (i < 2 ? 3 : 1))]],
+    ["tokenizer.ggml.token_type", ["i32s", tokens.map((_, i) => (i < 2 ? 3 : 1))]],
     ["tokenizer.ggml.merges", ["texts", ["Ġ 1", "Ġ 2"]]],
     ["tokenizer.ggml.bos_token_id", [4, 0]],
     ["tokenizer.ggml.eos_token_id", [4, 1]],

@@ -9,7 +9,7 @@ export type MetadataEntry =
   | readonly [7, boolean]
   | readonly [8, string]
   | readonly ["texts", readonly string[]]
-  | readonly ["u32s", readonly number[]];
+  | readonly ["u32s" | "i32s", readonly number[]];
 
 const LETTERS = ["a", "b", "c", "Ġ", "ab", "Ġab", "<s>", "</s>"];
 
@@ -115,7 +115,13 @@ function value(entry: MetadataEntry): Uint8Array {
     case "texts":
       return concatBytes(u32(9), u32(8), u64(entry[1].length), ...entry[1].map(text));
     case "u32s":
-      return concatBytes(u32(9), u32(4), u64(entry[1].length), ...entry[1].map(u32));
+    case "i32s":
+      return concatBytes(
+        u32(9),
+        u32(entry[0] === "u32s" ? 4 : 5),
+        u64(entry[1].length),
+        ...entry[1].map(u32),
+      );
   }
 }
 
