@@ -200,7 +200,7 @@ test("a mistake about a canister gets one line", async () => {
       /^cannot use the identity in nowhere\.pem: ENOENT/,
     ],
     [["deploy", "nowhere.mo"], /^cannot read .*nowhere\.mo: ENOENT/],
-    [["deploy", "notes.txt"], /^notes\.txt is neither a Motoko program/],
+    [["deploy", "notes.txt"], /^notes\.txt is no Motoko/],
     [
       ["deploy", wasmFile("junk.wasm", Buffer.from("no module"))],
       /junk\.wasm is not a Wasm module: it does not begin with \\0asm$/,
