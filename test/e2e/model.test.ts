@@ -187,7 +187,10 @@ test("mistakes get one line", async () => {
   writeFileSync(notes, "no receipt");
   const long = "word ".repeat(600);
   const cases: [string[], RegExp][] = [
-    [["run", "gpt-9", "x"], /^there is no model `gpt-9`: name a .gguf file, a folder, .* storyteller$/],
+    [
+      ["run", "gpt-9", "x"],
+      /^there is no model `gpt-9`: name a .gguf file, a folder, .* storyteller$/,
+    ],
     [["run", "storyteller"], /^a model and a prompt are needed: use `gyrotron run/],
     [["run", "storyteller", "x", "--seed", "-1"], /^Option '--seed' argument is ambiguous/],
     [
