@@ -6,6 +6,7 @@ import { PURPOSE_SAMPLING, randomU64 } from "gyrotron/numerics";
 import type { SequenceCache } from "gyrotron/tensor";
 import type { GenerationRequest } from "./generation-request.ts";
 import type { TextGenerator } from "./generator.ts";
+import { sharedLength } from "./kept-caches.ts";
 import { sampleToken } from "./sampling.ts";
 
 /** The draft model's view of one text. */
@@ -44,10 +45,8 @@ export class Drafter {
   }
 
   async #next(tokens: readonly number[]): Promise<number | undefined> {
-    let shared = 0;
-    while (shared < this.#seen.length && this.#seen[shared] === tokens[shared]) shared++;
     // The last token must run for its logits.
-    shared = Math.min(shared, tokens.length - 1);
+    const shared = Math.min(sharedLength(this.#seen, tokens), tokens.length - 1);
     this.#cache.truncate(shared);
     this.#seen = tokens.slice(0, shared);
     let logits: Float32Array | undefined;

@@ -49,7 +49,8 @@ export class KeptCaches {
   }
 }
 
-function sharedLength(left: readonly number[], right: readonly number[]): number {
+/** Tokens that two texts begin with alike. */
+export function sharedLength(left: readonly number[], right: readonly number[]): number {
   const most = Math.min(left.length, right.length);
   let length = 0;
   while (length < most && left[length] === right[length]) length++;

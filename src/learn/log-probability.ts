@@ -1,14 +1,8 @@
 // Natural logarithms of the probabilities of tokens: log_softmax of docs/spec/01-numerics.md section 17,
 // fast: every integer here is below 2^53.
 
-import {
-  bitsFromF32,
-  EXP2_TABLE,
-  logCurveTable,
-  logTable,
-  LOG_TWO,
-  powerOfTwo,
-} from "gyrotron/numerics";
+import { bitsFromF32, logCurveTable, logTable, LOG_TWO, powerOfTwo } from "gyrotron/numerics";
+import { exp2Fraction } from "./sampling.ts";
 
 /** RNE(2^22 log2 e), section 9. */
 const SCALE = 6051102 / 64;
@@ -50,13 +44,7 @@ function weightOf(d: number): number {
   const t = Math.min(CLAMP, d * SCALE + ROUNDER - ROUNDER);
   const k = Math.ceil(t / 65536);
   if (k > 31) return 0;
-  const f = k * 65536 - t;
-  const r = f & 1023;
-  const a = (r * 45426) >> 10;
-  const c = a + Math.floor((a * a) / 8388608);
-  const base = EXP2_TABLE[f >> 10]!;
-  const u = base + Math.floor((base * c + 2097152) / 4194304);
-  return Math.floor((u * 65536) / powerOfTwo(k));
+  return Math.floor((exp2Fraction(k * 65536 - t) * 65536) / powerOfTwo(k));
 }
 
 /** `lse` of section 17. */
