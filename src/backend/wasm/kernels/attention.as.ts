@@ -8,6 +8,7 @@
 // The quotient O / L has O < 2^39, L < 2^26: a binary64 quotient cannot come to lie on or across the middle
 // of two f32, because it differs from any such middle by a factor of at least 1 + 2^-51 or equals it.
 
+import { laneSums } from "./dot.as";
 import { quantizeRow } from "./row.as";
 import { exp2Fraction, isBad, power, roundOnce } from "./scalar.as";
 
@@ -56,18 +57,6 @@ export function storeValue(grid: usize, padded: i32, values: usize, position: i3
 function share(u: u32, k: i32): i32 {
   const shift = <u32>min(k, 30);
   return min<i32>(32767, <i32>((u + ((<u32>1) << shift)) >> (shift + 1)));
-}
-
-/** The sums of the lanes of four vectors, as one vector. */
-// @ts-ignore: decorator
-@inline
-function laneSums(a: v128, b: v128, c: v128, d: v128): v128 {
-  const ab = i32x4.add(v128.shuffle<i32>(a, b, 0, 1, 4, 5), v128.shuffle<i32>(a, b, 2, 3, 6, 7));
-  const cd = i32x4.add(v128.shuffle<i32>(c, d, 0, 1, 4, 5), v128.shuffle<i32>(c, d, 2, 3, 6, 7));
-  return i32x4.add(
-    v128.shuffle<i32>(ab, cd, 0, 2, 4, 6),
-    v128.shuffle<i32>(ab, cd, 1, 3, 5, 7),
-  );
 }
 
 /** Scaled scores of two positions: products of 31 and 16 bits, times a power of two, rounded once. */

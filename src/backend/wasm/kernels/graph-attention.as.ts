@@ -8,7 +8,7 @@
 // is RNE. A share is `floor(u * 2^-(k+1) + 1/2)`: at most 18 bits for k up to 16, and below 1 beyond, so
 // binary32 holds it. Sums are integers below 2^39, kept in halves as dot.as.ts does, and whole in binary64. For the quotient see attention.as.ts.
 
-import { addUpper, keepLower, lowPair, whole } from "./dot.as";
+import { addUpper, keepLower, laneSums, lowPair, whole } from "./dot.as";
 import { exp2Lanes, powersOfTwo, roundLanes, upper } from "./graph-lanes.as";
 import { at4, failFirst } from "./graph-record.as";
 import { address, EXP2, word } from "./layout.as";
@@ -82,18 +82,6 @@ function stepOf(p: usize): usize {
 @inline
 function visible(p: usize, t: i32): i32 {
   return word(p, 19) != 0 ? word(p, 12) - word(p, 13) + t + 1 : word(p, 12);
-}
-
-/** The sums of the lanes of four vectors, as one vector. */
-// @ts-ignore: decorator
-@inline
-function laneSums(a: v128, b: v128, c: v128, d: v128): v128 {
-  const ab = i32x4.add(v128.shuffle<i32>(a, b, 0, 1, 4, 5), v128.shuffle<i32>(a, b, 2, 3, 6, 7));
-  const cd = i32x4.add(v128.shuffle<i32>(c, d, 0, 1, 4, 5), v128.shuffle<i32>(c, d, 2, 3, 6, 7));
-  return i32x4.add(
-    v128.shuffle<i32>(ab, cd, 0, 2, 4, 6),
-    v128.shuffle<i32>(ab, cd, 1, 3, 5, 7),
-  );
 }
 
 /** Scores of two positions, rounded once and clamped. */

@@ -5,6 +5,7 @@
 // Floats: the sum times D is below 2^53 and powers of two are exact, so rounding to f32 or to a grid is the
 // only one. `fromGridRange` keeps an i64 of up to 62 bits in 53, the lowest of which says "and more".
 
+import { laneSums } from "./dot.as";
 import { upper } from "./graph-lanes.as";
 import { at4, badLanes, failRow, isBadF32 } from "./graph-record.as";
 import { address, word } from "./layout.as";
@@ -28,18 +29,6 @@ function addHigh(high: v128, sum: v128): v128 {
 @inline
 function keepLow(sum: v128): v128 {
   return v128.and(sum, i32x4.splat(65535));
-}
-
-/** The sums of the lanes of four vectors, as one vector. */
-// @ts-ignore: decorator
-@inline
-function laneSums(a: v128, b: v128, c: v128, d: v128): v128 {
-  const ab = i32x4.add(v128.shuffle<i32>(a, b, 0, 1, 4, 5), v128.shuffle<i32>(a, b, 2, 3, 6, 7));
-  const cd = i32x4.add(v128.shuffle<i32>(c, d, 0, 1, 4, 5), v128.shuffle<i32>(c, d, 2, 3, 6, 7));
-  return i32x4.add(
-    v128.shuffle<i32>(ab, cd, 0, 2, 4, 6),
-    v128.shuffle<i32>(ab, cd, 1, 3, 5, 7),
-  );
 }
 
 /** Two sums as binary64. */
