@@ -11,6 +11,7 @@ const block = fc.record({
   height: u64,
   timeNs: u64,
   randomness: bytes32,
+  proposer: fc.uint8Array({ maxLength: 29 }),
   transactions: fc.array(fc.uint8Array({ maxLength: 40 }), { maxLength: 5 }),
 });
 const genesis = fc.record({

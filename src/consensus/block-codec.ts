@@ -16,8 +16,8 @@ export function encodeBlock(block: Block): Uint8Array {
 
 /** @throws DecodeError `codec/decode` */
 export function decodeBlock(bytes: Uint8Array): Block {
-  const { height, timeNs, randomness, transactions } = decodeEntry(bytes, "block");
-  return { height, timeNs, randomness, transactions };
+  const { height, timeNs, randomness, proposer, transactions } = decodeEntry(bytes, "block");
+  return { height, timeNs, randomness, proposer, transactions };
 }
 
 /** Bytes of the genesis record. */
@@ -42,6 +42,7 @@ const entryCodec: Codec<Entry> = codec.variant<Entry>({
     height: codec.u64,
     timeNs: codec.u64,
     randomness: codec.fixedBytes(32),
+    proposer: codec.bytes,
     transactions: codec.list(codec.bytes, 4),
   }),
 });

@@ -34,6 +34,7 @@ class World {
         return () => this.#timers.delete(timer);
       },
       randomness: () => new Uint8Array(32).fill(this.blocks.length),
+      nodeId: Uint8Array.of(1),
       onFailure: (error) => {
         this.failure = error;
       },

@@ -25,6 +25,8 @@ export interface SoloHost {
   schedule(delayNs: bigint, callback: () => void): () => void;
   /** 32 unpredictable bytes. */
   randomness(): Uint8Array;
+  /** Id of this node, which proposes all blocks. */
+  readonly nodeId: Uint8Array;
   /** The handler rejected: the state machine has stopped. */
   onFailure(error: unknown): void;
 }
@@ -127,6 +129,7 @@ class SoloEngine implements ConsensusEngine {
       height: height + 1n,
       timeNs: nowNs > timeNs ? nowNs : timeNs + 1n,
       randomness,
+      proposer: this.#host.nodeId,
       transactions,
     };
   }

@@ -19,7 +19,7 @@ import { MIB } from "gyrotron/base";
 import { StoreError } from "gyrotron/store";
 
 /** Format of everything in the folder; another number means another layout or other encodings. */
-export const DATA_FORMAT = "gyrotron data 2";
+export const DATA_FORMAT = "gyrotron data 3";
 
 /** A folder that this process holds. */
 export interface DataFolder {

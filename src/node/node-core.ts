@@ -110,6 +110,7 @@ class Core implements NodeCore {
     queries.advance(header.height);
     this.#engine = createSoloEngine({
       ...hostFunctions(host),
+      nodeId: parts.keys.nodeId,
       onFailure: (error) => this.#fail(error),
     });
     this.#engine.start({ ...header, moreWork: false, wakeupNs }, (block) => this.#onDecided(block));

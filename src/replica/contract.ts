@@ -12,6 +12,8 @@ export interface Block {
   timeNs: bigint;
   /** 32 bytes from the consensus engine. */
   randomness: Uint8Array;
+  /** Id of the node that proposed it: a principal. */
+  proposer: Uint8Array;
   /** Ingress envelopes byte for byte, or node messages (first byte 0x00). */
   transactions: Uint8Array[];
 }

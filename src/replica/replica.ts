@@ -23,6 +23,7 @@ import { inductQueryReport, QUERY_REPORT_TAG } from "./outside/query-report.ts";
 import { expireOutsideTasks, inductTaskMessage } from "./outside/settle.ts";
 import { TASK_MESSAGE_TAG } from "./outside/task-message.ts";
 import { createModuleCache } from "./module-cache.ts";
+import { countProposedBlock } from "./node-metrics.ts";
 import { precheckCall, runQuery } from "./query.ts";
 import { KEY_PREFIX } from "./state/keys.ts";
 import { ReplicaState } from "./state/replica-state.ts";
@@ -98,6 +99,7 @@ function executeBlock(
   });
   queueDueTasks(context);
   const hasMessages = runMessages(context);
+  countProposedBlock(context.state, block);
   accountForBlock(context, block.transactions.filter(isEnvelope).length);
   return {
     writes: context.state.writes(),

@@ -97,6 +97,7 @@ const EXPIRY_NS = 240_000_000_000n;
 const NODE_SEED = new Uint8Array(32).fill(1);
 const ROOT_KEY_BYTES = 133;
 const SUBNET_ID = selfAuthenticating(utf8Bytes("gyrotron test network"));
+const NODE_ID = selfAuthenticating(ed25519PublicKeyDer(NODE_SEED));
 const DEFAULT_CYCLES = 100_000_000_000_000n;
 /** A network that is not at rest after so many blocks never will be. */
 const BLOCKS_MAX = 10_000;
@@ -362,6 +363,7 @@ export class TestNetwork {
       height: this.#height,
       timeNs: this.#timeNs,
       randomness: sha256(concatBytes(SUBNET_ID, u64BigEndian(this.#height))),
+      proposer: NODE_ID,
       transactions: waiting.map(({ transaction }) => transaction),
     };
     // Nobody signs here: each sender is who the test says.

@@ -82,6 +82,7 @@ class TwoReplicas extends ReplicaHarness {
       height: this.height + 1n,
       timeNs: this.timeNs + 1_000_000_000n,
       randomness: sha256(utf8Bytes(`block ${this.height + 1n}`)),
+      proposer: this.proposer,
       transactions,
     };
     const cold = createReplica().execute(this.view, block);

@@ -92,6 +92,7 @@ suite("code and memory", () => {
       height: warm.height + 1n,
       timeNs: warm.timeNs + 1n,
       randomness: new Uint8Array(32),
+      proposer: warm.proposer,
       transactions: [warm.envelope(id, "size", new Uint8Array())],
     };
     deepEqual(cold.execute(warm.view, block).writes, warm.replica.execute(warm.view, block).writes);

@@ -41,6 +41,8 @@ export function wat(text: string): Uint8Array {
 }
 
 export const ANONYMOUS = Uint8Array.of(4);
+/** Who proposes blocks unless a test says otherwise. */
+export const PROPOSER: Uint8Array = Uint8Array.of(7, 2);
 const SECOND = 1_000_000_000n;
 
 /** A state machine under test. */
@@ -52,6 +54,7 @@ export class ReplicaHarness {
   readonly blocks: { timeNs: bigint; transactions: Uint8Array[] }[] = [];
   timeNs = 1_700_000_000n * SECOND;
   height = 0n;
+  proposer = PROPOSER;
   moreWork = false;
   readonly view = new MemoryView();
   #nonce = 0;
@@ -135,7 +138,8 @@ export class ReplicaHarness {
     this.height += 1n;
     this.blocks.push({ timeNs: this.timeNs, transactions });
     const randomness = sha256(utf8Bytes(`block ${this.height}`));
-    const block = { height: this.height, timeNs: this.timeNs, randomness, transactions };
+    const { height, timeNs, proposer } = this;
+    const block = { height, timeNs, randomness, proposer, transactions };
     const result = this.replica.execute(this.view, block);
     this.view.apply(result.writes);
     this.console.push(...result.console);

@@ -27,6 +27,33 @@ const EMPTY = wat(`(module)`);
 const TRILLION = 1_000_000_000_000n;
 const onlyId = (id: Uint8Array): Uint8Array =>
   encodeCandid([ONLY_ID], [{ canister_id: toIdlPrincipal(id) }]);
+const ONE_BYTE = Uint8Array.of(1);
+const DAY_NS = 86_400_000_000_000n;
+const NODE_METRICS = IDL.Vec(
+  IDL.Record({
+    timestamp_nanos: IDL.Nat64,
+    node_metrics: IDL.Vec(
+      IDL.Record({
+        node_id: IDL.Principal,
+        num_blocks_proposed_total: IDL.Nat64,
+        num_block_failures_total: IDL.Nat64,
+      }),
+    ),
+  }),
+);
+interface NodeSample {
+  timestamp_nanos: bigint;
+  node_metrics: {
+    node_id: IdlPrincipal;
+    num_blocks_proposed_total: bigint;
+    num_block_failures_total: bigint;
+  }[];
+}
+const subnetArgument = (id: Uint8Array, startNs = 0n): Uint8Array =>
+  encodeCandid(
+    [IDL.Record({ subnet_id: IDL.Principal, start_at_timestamp_nanos: IDL.Nat64 })],
+    [{ subnet_id: toIdlPrincipal(id), start_at_timestamp_nanos: startNs }],
+  );
 const textOf = (bytes: Uint8Array): string => String.fromCharCode(...bytes);
 
 const ORIGIN = IDL.Variant({
@@ -236,25 +263,78 @@ test("list_canisters: ranges of ids, for the subnet's administrators", () => {
   ok(other.kind === "rejected" && other.errorCode === "IC0406");
 });
 
-test("subnet_info and node_metrics_history know this subnet and no other", () => {
+test("subnet_info knows this subnet and no other", () => {
   const network = new ReplicaHarness();
   const proxy = network.install(PROXY);
-  const SUBNET = IDL.Record({ subnet_id: IDL.Principal, start_at_timestamp_nanos: IDL.Nat64 });
   const ask = (method: string, id: Uint8Array): Uint8Array =>
-    forward(
-      network,
-      proxy,
-      method,
-      encodeCandid([SUBNET], [{ subnet_id: toIdlPrincipal(id), start_at_timestamp_nanos: 0n }]),
-    );
+    forward(network, proxy, method, subnetArgument(id));
   const own = Uint8Array.of(1, 2);
   const [info] = decodeCandid(
     [IDL.Record({ replica_version: IDL.Text })],
     ask("subnet_info", own),
   ) as [{ replica_version: string }];
   match(info.replica_version, /^gyrotron-\d+$/);
-  deepEqual(decodeCandid([IDL.Vec(IDL.Record({}))], ask("node_metrics_history", own)), [[]]);
   match(textOf(ask("subnet_info", Uint8Array.of(9))), /^IC0404/);
+  match(textOf(ask("node_metrics_history", Uint8Array.of(9))), /^IC0404/);
+});
+
+test("node_metrics_history: blocks of each node, a sample a day", () => {
+  const network = new ReplicaHarness();
+  const proxy = network.install(PROXY);
+  const history = (startNs: bigint): [day: bigint, ...counts: string[]][] => {
+    const reply = forward(
+      network,
+      proxy,
+      "node_metrics_history",
+      subnetArgument(Uint8Array.of(1, 2), startNs),
+    );
+    const [samples] = decodeCandid([NODE_METRICS], reply) as [NodeSample[]];
+    return samples.map(({ timestamp_nanos, node_metrics }) => [
+      timestamp_nanos / DAY_NS,
+      ...node_metrics.map((node) => {
+        equal(node.num_block_failures_total, 0n);
+        return `${node.node_id.toText()} ${node.num_blocks_proposed_total}`;
+      }),
+    ]);
+  };
+  const [one, two] = [Uint8Array.of(1, 2), Uint8Array.of(2, 2)];
+  const named = (id: Uint8Array): string => toIdlPrincipal(id).toText();
+  const days = (network.timeNs / DAY_NS + 1n) * DAY_NS;
+  const propose = (proposer: Uint8Array, dayIndex: bigint, count: number): void => {
+    network.proposer = proposer;
+    if (network.timeNs < days + dayIndex * DAY_NS) network.timeNs = days + dayIndex * DAY_NS;
+    for (let i = 0; i < count; i++) network.block(network.envelope(proxy, "say", ONE_BYTE));
+  };
+  const digest = network.digest();
+  network.proposer = one;
+  network.block();
+  equal(network.digest(), digest, "a block without transactions is not counted");
+  propose(one, 0n, 2);
+  propose(two, 0n, 1);
+  propose(two, 1n, 3);
+  propose(two, 2n, 1);
+  propose(one, 2n, 1); // its totals restart: on the day before it did nothing
+  const day = days / DAY_NS;
+  const expected = [
+    [day, `${named(one)} 2`, `${named(two)} 1`],
+    [day + 1n, `${named(two)} 4`],
+    // The proxy's call, which is two blocks, is counted up to the one that asks.
+    [day + 2n, `${named(two)} 5`, `${named(one)} 1`],
+  ];
+  network.proposer = Uint8Array.of(3, 2);
+  deepEqual(
+    history(days).map((sample) => sample.slice(0, 3)),
+    expected,
+  );
+  deepEqual(
+    history(days + DAY_NS).map(([first]) => first),
+    [day + 1n, day + 2n],
+  );
+  // Sixty days are kept.
+  for (let later = 3n; later < 80n; later++) propose(one, later, 1);
+  const kept = history(0n).map(([first]) => first);
+  equal(kept.length, 60);
+  equal(kept[0], day + 20n);
 });
 
 test("logs: filtered by index and time, and gone with a reinstallation", () => {

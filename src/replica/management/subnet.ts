@@ -5,6 +5,7 @@ import { fromIdlPrincipal, type IdlPrincipal, toIdlPrincipal } from "gyrotron/ca
 import { canisterIdToU64, formatPrincipal } from "gyrotron/crypto";
 import type { BlockContext } from "../block-context.ts";
 import type { ReadContext } from "../composite-query.ts";
+import { nodeMetricsSince } from "../node-metrics.ts";
 import { ErrorCode, type Reject, reject } from "../reject.ts";
 import type { Response } from "../state/records.ts";
 import { isSubnetAdmin, type ManagementCall, type MethodResult, replyWith } from "./call.ts";
@@ -24,13 +25,22 @@ export function subnetInfo(
   );
 }
 
-/** node_metrics_history: no entries, since execution does not learn who proposed a block. */
+/** node_metrics_history: a sample for each day; no block fails, since only decided blocks are known. */
 export function nodeMetricsHistory(
   context: BlockContext,
   _call: ManagementCall,
-  argument: { subnet_id: IdlPrincipal },
+  argument: { subnet_id: IdlPrincipal; start_at_timestamp_nanos: bigint },
 ): MethodResult {
-  return otherSubnet(context, argument.subnet_id) ?? replyWith("nodeMetrics", []);
+  const samples = nodeMetricsSince(context.state, argument.start_at_timestamp_nanos);
+  const shown = samples.map(({ timeNs, nodes }) => ({
+    timestamp_nanos: timeNs,
+    node_metrics: nodes.map(({ nodeId, blocksProposed }) => ({
+      node_id: toIdlPrincipal(nodeId),
+      num_blocks_proposed_total: blocksProposed,
+      num_block_failures_total: 0n,
+    })),
+  }));
+  return otherSubnet(context, argument.subnet_id) ?? replyWith("nodeMetrics", shown);
 }
 
 /** list_canisters: a query of the subnet's administrators; ids without a gap are one range. */

@@ -48,6 +48,7 @@ export const KEY_PREFIX: Readonly<Record<KeyType, Uint8Array>> = {
   outsideTask: type("T"),
   outsideDeadline: type("D"),
   lastReport: type("Q"),
+  nodeMetrics: type("N"),
 };
 
 /** The types of keys, by what they hold. */
@@ -84,7 +85,8 @@ export type KeyType =
   | "subnetMetrics"
   | "outsideTask"
   | "outsideDeadline"
-  | "lastReport";
+  | "lastReport"
+  | "nodeMetrics";
 
 const ofCanister = (prefix: Uint8Array, id: Uint8Array): Uint8Array =>
   concatBytes(prefix, sized(id));
@@ -186,6 +188,10 @@ export const outsideDeadlineKey = (timeNs: bigint, number: bigint): Uint8Array =
 /** Number of a node's last report on queries. */
 export const lastReportKey = (node: number): Uint8Array =>
   concatBytes(KEY_PREFIX.lastReport, u32BigEndian(node));
+
+/** What nodes have proposed on one day, counted from 1970. */
+export const nodeMetricsKey = (day: bigint): Uint8Array =>
+  concatBytes(KEY_PREFIX.nodeMetrics, u64BigEndian(day));
 
 /** A GPU job that is not settled. */
 export const jobKey = (number: bigint): Uint8Array =>
