@@ -16,7 +16,7 @@ import { basename, join, resolve } from "node:path";
 import process from "node:process";
 import { parseArgs } from "node:util";
 import { present } from "gyrotron/base";
-import { loadModel, ModelStore } from "gyrotron/node";
+import { loadModel, ModelStore } from "gyrotron/node/models";
 import { writeRandomModel } from "./model-speed/random-model.ts";
 import type { Answer, Ready, Task } from "./model-speed/task.ts";
 import { appendResult, describeRun } from "./record.ts";

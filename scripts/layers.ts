@@ -4,6 +4,7 @@
 /** Everything that the node is composed of. */
 const BELOW_NODE: readonly string[] = [
   "base",
+  "hash",
   "crypto",
   "candid",
   "job",
@@ -22,15 +23,16 @@ const BELOW_NODE: readonly string[] = [
 /** Areas that each area may import, by package name (`gyrotron/base`). */
 export const AREA_IMPORTS: Readonly<Record<string, readonly string[]>> = {
   base: [],
-  crypto: ["base"],
+  hash: ["base"],
+  crypto: ["base", "hash"],
   candid: ["base", "crypto"],
-  job: ["base", "crypto"],
+  job: ["base", "hash"],
   numerics: ["base"],
-  tensor: ["base", "crypto", "numerics"],
-  backend: ["base", "crypto", "numerics", "tensor"],
-  model: ["base", "crypto", "numerics", "tensor"],
-  learn: ["base", "crypto", "numerics", "tensor", "backend", "model"],
-  accelerator: ["base", "crypto", "job", "tensor", "backend", "model", "learn"],
+  tensor: ["base", "hash", "numerics"],
+  backend: ["base", "hash", "numerics", "tensor"],
+  model: ["base", "hash", "numerics", "tensor"],
+  learn: ["base", "hash", "numerics", "tensor", "backend", "model"],
+  accelerator: ["base", "hash", "job", "tensor", "backend", "model", "learn"],
   store: ["base", "crypto"],
   canister: ["base", "crypto", "candid", "tensor"],
   replica: ["base", "crypto", "candid", "job", "canister", "store"],
@@ -40,6 +42,9 @@ export const AREA_IMPORTS: Readonly<Record<string, readonly string[]>> = {
   cli: [...BELOW_NODE, "node", "testing"],
 };
 
+/** Doors besides an area's own, for those who want little of a large area. Who may import the area may use them. */
+export const SIDE_DOORS: ReadonlySet<string> = new Set(["node/models"]);
+
 /** Areas that touch the machine: clock, disk, sockets. All others are deterministic and portable. */
 export const MACHINE_AREAS: ReadonlySet<string> = new Set(["node", "cli"]);
 
@@ -48,6 +53,7 @@ export const MACHINE_AREAS: ReadonlySet<string> = new Set(["node", "cli"]);
  * import none, so that every dependency has one door (the reasons are in docs/adr).
  */
 export const PACKAGE_IMPORTS: Readonly<Record<string, readonly string[]>> = {
+  hash: ["@noble/hashes"],
   crypto: ["@noble/curves", "@noble/hashes", "cborg"],
   candid: ["@icp-sdk/core"],
   model: ["@huggingface/jinja", "@huggingface/tokenizers"],

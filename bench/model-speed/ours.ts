@@ -4,8 +4,8 @@ import process from "node:process";
 import { loadLanguageModel } from "gyrotron/accelerator";
 import { createWasmBackend } from "gyrotron/backend";
 import { createGenerator, type GenerationOutcome, GREEDY } from "gyrotron/learn";
-import { installNodeHashes } from "../../src/node/crypto-provider.ts";
-import { openByteSource } from "../../src/node/jobs/file-source.ts";
+import { installNodeHashes } from "gyrotron/node/models";
+import { openByteSource } from "../../src/node/models/file-source.ts";
 import { type Answer, promptOf, serve, type Task } from "./task.ts";
 
 const [path = "", threads = "1"] = process.argv.slice(2);

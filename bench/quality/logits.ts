@@ -5,7 +5,7 @@
 
 import { readFileSync, writeSync } from "node:fs";
 import { createWasmBackend } from "gyrotron/backend";
-import { loadModel } from "gyrotron/node";
+import { loadModel } from "gyrotron/node/models";
 import { PRECISIONS } from "gyrotron/tensor";
 
 const [path = "", wanted = "", file = "", size = ""] = process.argv.slice(2);

@@ -2,7 +2,7 @@
 // costs by which the network knows it.
 
 import { concatBytes, utf8Bytes, utf8TextLossy } from "gyrotron/base";
-import { sha256 } from "gyrotron/crypto";
+import { sha256 } from "gyrotron/hash";
 import type { ModelRecord } from "gyrotron/job";
 import {
   beginsTexts,

@@ -1,7 +1,7 @@
 // Conformance of a device: every case against the oracle, and one digest over all its results and errors.
 
 import { formatHex, utf8Bytes } from "gyrotron/base";
-import { sha256 } from "gyrotron/crypto";
+import { sha256 } from "gyrotron/hash";
 import { type Backend, type GraphBackend, type OpResult, TensorError } from "gyrotron/tensor";
 import { type CaseSet, conformanceCases } from "./cases.ts";
 import { type DecoderOutcome, runDecoderCase } from "./decoder-cases.ts";

@@ -4,7 +4,7 @@
 import { formatHex } from "gyrotron/base";
 import { type Answer, comparePreview } from "./ask-canister.ts";
 import type { WritingPace } from "./preview-stream.ts";
-import { paint, print, printable, type Tone } from "./output.ts";
+import { fact, paint, print, printable, tokensPerSecond } from "./output.ts";
 import { type CheckedReceipt, readResult } from "./receipt-check.ts";
 
 /** Says whether what was shown while it was written is what was certified; prints the text if not. */
@@ -45,18 +45,6 @@ export function showReceipt({ receipt, hash, checks }: CheckedReceipt, pace: Wri
       ? paint("proof and certificate verified", "good")
       : paint(failed.map(({ name, detail }) => `${name}: ${detail}`).join("; "), "bad");
   fact("receipt", `${hash === undefined ? "damaged" : formatHex(hash)}  ${verdict}`);
-}
-
-/** One line under a name. */
-export function fact(name: string, text: string, tone: Tone = "plain"): void {
-  print(`${paint(name.padEnd(11), "faint")} ${paint(text, tone)}`);
-}
-
-/** A rate for people; empty if nothing was measured. */
-export function tokensPerSecond(tokens: number, ms: number): string {
-  if (tokens <= 0 || ms <= 0) return "";
-  const rate = (tokens * 1000) / ms;
-  return rate >= 100 ? rate.toFixed(0) : rate.toFixed(1);
 }
 
 /** 1234567 as 1_234_567. */

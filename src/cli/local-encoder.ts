@@ -11,7 +11,7 @@ import {
   type PreparedEncoder,
   prepareEncoder,
 } from "gyrotron/model";
-import { installNodeHashes, NodeError } from "gyrotron/node";
+import { installNodeHashes, NodeError } from "gyrotron/node/models";
 import type { Precision } from "gyrotron/tensor";
 
 /** An encoder ready to run here. */

@@ -14,7 +14,7 @@ import {
   loadModel,
   ModelStore,
   NodeError,
-} from "gyrotron/node";
+} from "gyrotron/node/models";
 import type { Precision } from "gyrotron/tensor";
 import { CliError } from "./cli-error.ts";
 

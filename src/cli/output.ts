@@ -40,6 +40,18 @@ export function paint(text: string, tone: Tone): string {
   return tone === "plain" || !isColoured ? text : `\u001b[${CODES[tone]}m${text}\u001b[0m`;
 }
 
+/** One line under a name. */
+export function fact(name: string, text: string, tone: Tone = "plain"): void {
+  print(`${paint(name.padEnd(11), "faint")} ${paint(text, tone)}`);
+}
+
+/** A rate for people; empty if nothing was measured. */
+export function tokensPerSecond(tokens: number, ms: number): string {
+  if (tokens <= 0 || ms <= 0) return "";
+  const rate = (tokens * 1000) / ms;
+  return rate >= 100 ? rate.toFixed(0) : rate.toFixed(1);
+}
+
 /** Text of untrusted origin, safe for a terminal: control characters other than newline and tab are shown escaped. */
 export function printable(text: string): string {
   // oxlint-disable-next-line no-control-regex -- control characters are what must not reach the terminal

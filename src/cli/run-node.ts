@@ -37,8 +37,8 @@ const REPEATED_SIGNAL_MS = 2_000;
 
 /** Starts a node. @throws HttpServerError, StoreError, NodeError */
 export async function runNode(options: RunOptions): Promise<RunningNode> {
-  const { createNode, HttpServer, startAccelerator, bundledModelPath } =
-    await import("gyrotron/node");
+  const { createNode, HttpServer, startAccelerator } = await import("gyrotron/node");
+  const { bundledModelPath } = await import("gyrotron/node/models");
   const { host, dataFolder, modelPaths = [bundledModelPath()] } = options;
   const deployments = new Deployments(dataFolder); // fails before anything runs, if the file is damaged
   const server = await HttpServer.listen({ host, port: options.port });

@@ -1,5 +1,6 @@
 // Hashes, keys, signatures, principals, and the two encodings that signatures are made over: CBOR
 // and the representation-independent hash. Thin over noble and cborg; imports base only.
+export { createSha256, sha224, sha256, type Sha256Stream } from "gyrotron/hash";
 export * from "./cbor.ts";
 export type { PlainKey } from "./cose.ts";
 export * from "./error.ts";
@@ -7,15 +8,11 @@ export * from "./principal.ts";
 export {
   type BackgroundCrypto,
   BLS_DST,
-  createSha256,
   type CryptoProvider,
   cryptoProvider,
   nobleProvider,
   setBackgroundCrypto,
   setCryptoProvider,
-  sha224,
-  sha256,
-  type Sha256Stream,
 } from "./provider.ts";
 export * from "./public-key.ts";
 export * from "./representation-hash.ts";

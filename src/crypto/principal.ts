@@ -12,7 +12,7 @@ import {
   u64BigEndian,
 } from "gyrotron/base";
 import { CryptoError } from "./error.ts";
-import { sha224 } from "./provider.ts";
+import { sha224 } from "gyrotron/hash";
 
 /** The management canister, `aaaaa-aa`: no bytes at all. */
 export const MANAGEMENT_CANISTER: Uint8Array = new Uint8Array(0);

@@ -6,15 +6,12 @@ import { bls12_381 } from "@noble/curves/bls12-381.js";
 import { ed25519 } from "@noble/curves/ed25519.js";
 import { p256 } from "@noble/curves/nist.js";
 import { secp256k1 } from "@noble/curves/secp256k1.js";
-import { sha224 as nobleSha224, sha256 as nobleSha256, sha512 } from "@noble/hashes/sha2.js";
+import { sha512 } from "@noble/hashes/sha2.js";
 import { concatBytes, equalBytes } from "gyrotron/base";
+import { type HashProvider, nobleHashes, setHashProvider } from "gyrotron/hash";
 
 /** Primitives over raw bytes. Verifiers answer `false` for anything malformed and never throw. */
-export interface CryptoProvider {
-  /** SHA-256 of one byte string; the result is a fresh array of 32 bytes. */
-  sha256(bytes: Uint8Array): Uint8Array;
-  /** SHA-256 of bytes that come in pieces. */
-  createSha256(): Sha256Stream;
+export interface CryptoProvider extends HashProvider {
   /** Equation of RFC 8032 without the cofactor; key and signature were checked to be canonical. */
   verifyEd25519(publicKey: Uint8Array, message: Uint8Array, signature: Uint8Array): boolean;
   /** Public key (32 bytes) of a 32-byte seed. */
@@ -31,13 +28,6 @@ export interface CryptoProvider {
   signBls(secretKey: Uint8Array, message: Uint8Array): Uint8Array;
   /** Subgroup checks included; the point at infinity is refused on either side. */
   verifyBls(publicKey: Uint8Array, message: Uint8Array, signature: Uint8Array): boolean;
-}
-
-/** A hash in progress. */
-export interface Sha256Stream {
-  update(bytes: Uint8Array): void;
-  /** A fresh array of 32 bytes; nothing may follow. */
-  digest(): Uint8Array;
 }
 
 /** The same primitives off the calling thread, where the host has a way. */
@@ -58,11 +48,7 @@ const ecdsaOptions = { lowS: false, prehash: true, format: "compact" } as const;
 
 /** The portable implementation, by noble. */
 export const nobleProvider: CryptoProvider = {
-  sha256: (bytes) => nobleSha256(bytes),
-  createSha256() {
-    const hash = nobleSha256.create();
-    return { update: (bytes) => void hash.update(bytes), digest: () => hash.digest() };
-  },
+  ...nobleHashes,
   verifyEd25519(publicKey, message, signature) {
     return orFalse(() => {
       // R = S·B - H(R, A, M)·A, compared as bytes: what OpenSSL computes too. noble's own verify
@@ -100,6 +86,7 @@ export function cryptoProvider(): CryptoProvider {
 /** Replaces some primitives for this thread; called once at start, before any other use. */
 export function setCryptoProvider(primitives: Partial<CryptoProvider>): void {
   current = { ...current, ...primitives };
+  setHashProvider(current);
 }
 
 let background: BackgroundCrypto = {
@@ -115,21 +102,6 @@ export function backgroundCrypto(): BackgroundCrypto {
 /** Replaces the background primitives, which otherwise run at once on the calling thread. */
 export function setBackgroundCrypto(primitives: BackgroundCrypto): void {
   background = primitives;
-}
-
-/** A SHA-256 that takes its bytes in pieces. */
-export function createSha256(): Sha256Stream {
-  return current.createSha256();
-}
-
-/** SHA-256 of the concatenation of `parts`. */
-export function sha256(...parts: readonly Uint8Array[]): Uint8Array {
-  return current.sha256(parts.length === 1 ? parts[0]! : concatBytes(...parts));
-}
-
-/** SHA-224 of the concatenation of `parts`; used for principals only. */
-export function sha224(...parts: readonly Uint8Array[]): Uint8Array {
-  return nobleSha224(concatBytes(...parts));
 }
 
 type EdwardsPoint = InstanceType<typeof ed25519.Point>;

@@ -2,7 +2,7 @@
 // separators that keep signatures over different things apart.
 
 import { compareBytes, concatBytes, encodeSleb128, encodeUleb128, utf8Bytes } from "gyrotron/base";
-import { sha256 } from "./provider.ts";
+import { sha256 } from "gyrotron/hash";
 
 /** Hashable values: naturals, integers (only negative ones differ), text, bytes, lists and maps. */
 export type HashableValue =

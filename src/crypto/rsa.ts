@@ -3,7 +3,7 @@
 // node, without a provider, so that no library's leniency about padding matters.
 
 import { concatBytes, equalBytes, parseHex, present } from "gyrotron/base";
-import { sha256 } from "./provider.ts";
+import { sha256 } from "gyrotron/hash";
 
 /** A public RSA key. */
 export interface RsaKey {

@@ -6,7 +6,7 @@ import { concatBytes, DecodeError, utf8Bytes } from "gyrotron/base";
 import { decodeCbor } from "./cbor.ts";
 import { ecdsaFromDer } from "./der.ts";
 import type { PlainKey } from "./cose.ts";
-import { sha256 } from "./provider.ts";
+import { sha256 } from "gyrotron/hash";
 
 /** What the authenticator signed, and how; or what is wrong with the frames, as a sentence. */
 export type OpenedSignature =

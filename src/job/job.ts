@@ -2,7 +2,7 @@
 // hashes are signed, certified and checked by strangers (spec 05). Owns no state and no prices.
 
 import { type Codec, codec, decodeWith, encodeWith, utf8Bytes } from "gyrotron/base";
-import { sha256 } from "gyrotron/crypto";
+import { sha256 } from "gyrotron/hash";
 
 const { bytes, fixedBytes, list, oneOf, record, text, u32, u64, variant } = codec;
 

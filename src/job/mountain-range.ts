@@ -11,7 +11,7 @@ import {
   u64BigEndian,
   utf8Bytes,
 } from "gyrotron/base";
-import { sha256 } from "gyrotron/crypto";
+import { sha256 } from "gyrotron/hash";
 
 /** The range as replicated state: number of leaves, and the roots of its perfect trees, largest first. */
 export interface MountainRange {

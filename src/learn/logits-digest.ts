@@ -1,7 +1,7 @@
 // The chain of hashes over all logits that a generation used (docs/spec/01-numerics.md section 13).
 
 import { utf8Bytes } from "gyrotron/base";
-import { createSha256, sha256 } from "gyrotron/crypto";
+import { createSha256, sha256 } from "gyrotron/hash";
 
 /** A digest that grows with every position whose logits were used. */
 export class LogitsDigest {

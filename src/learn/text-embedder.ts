@@ -2,7 +2,7 @@
 // no bit, so a vector depends on the model and the text alone.
 
 import { assert, present, utf8Bytes } from "gyrotron/base";
-import { createSha256 } from "gyrotron/crypto";
+import { createSha256 } from "gyrotron/hash";
 import type { HubTokenizer, PreparedEncoder } from "gyrotron/model";
 import { type GraphBackend, hostI32, resolveGraph, TensorError } from "gyrotron/tensor";
 import { GenerationError } from "./error.ts";

@@ -2,7 +2,7 @@
 // owns what the library does not: the identity, and the bytes of single tokens for streaming.
 
 import { DecodeError, utf8Bytes, utf8Text } from "gyrotron/base";
-import { sha256 } from "gyrotron/crypto";
+import { sha256 } from "gyrotron/hash";
 import { Tokenizer as Library } from "@huggingface/tokenizers";
 import { ModelError } from "./error.ts";
 import type { TextTokenizer } from "./text-tokenizer.ts";

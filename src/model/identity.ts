@@ -1,7 +1,7 @@
 // The identity of prepared weights: SHA-256 over a header and the SHA-256 of each tensor, in a fixed order.
 
 import { assert, codec, concatBytes, encodeWith } from "gyrotron/base";
-import { createSha256, sha256 } from "gyrotron/crypto";
+import { createSha256, sha256 } from "gyrotron/hash";
 import { bitsFromF32 } from "gyrotron/numerics";
 import {
   type DecoderWeights,

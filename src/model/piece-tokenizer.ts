@@ -5,7 +5,7 @@
 // 1 begin, 2 end, 3..258 the bytes `<0xNN>`, then pieces.
 
 import { concatBytes, DecodeError, equalBytes, utf8Bytes } from "gyrotron/base";
-import { sha256 } from "gyrotron/crypto";
+import { sha256 } from "gyrotron/hash";
 import { ModelError } from "./error.ts";
 import { MergeQueue } from "./merge-queue.ts";
 import { decodeTokens, type TextTokenizer } from "./text-tokenizer.ts";

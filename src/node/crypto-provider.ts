@@ -2,15 +2,7 @@
 // exactly as the portable ones do, which the test beside this file checks on hostile vectors; where
 // they could differ, gyrotron/crypto has already refused the input.
 
-import {
-  createHash,
-  createPrivateKey,
-  createPublicKey,
-  hash,
-  type KeyObject,
-  sign,
-  verify,
-} from "node:crypto";
+import { createPrivateKey, createPublicKey, type KeyObject, sign, verify } from "node:crypto";
 import { bls12_381 } from "@noble/curves/bls12-381.js";
 import { expand_message_xmd as expandMessageXmd } from "@noble/curves/abstract/hash-to-curve.js";
 import { sha256 as nobleSha256 } from "@noble/hashes/sha2.js";
@@ -21,11 +13,11 @@ import {
   type CryptoProvider,
   encodePublicKey,
   type KeyScheme,
-  nobleProvider,
   setBackgroundCrypto,
   setCryptoProvider,
 } from "gyrotron/crypto";
 import mcl from "mcl-wasm";
+import { opensslHashes } from "./hash-provider.ts";
 
 /** Makes OpenSSL and mcl the primitives of this thread. Each worker calls it once at start. */
 export async function installNodeCrypto(): Promise<void> {
@@ -38,30 +30,13 @@ export async function installNodeCrypto(): Promise<void> {
   setBackgroundCrypto(threadPoolPrimitives);
 }
 
-/** Makes OpenSSL the primitives of this thread where it has them; needs no start, and leaves BLS slow. */
-export function installNodeHashes(): void {
-  setCryptoProvider({ ...nobleProvider, ...opensslPrimitives });
-}
-
 const DIGEST_BYTES = 32;
 const KEY_CACHE_ENTRIES_MAX = 2048;
 const ED25519_PRIVATE_PREFIX = Uint8Array.fromHex("302e020100300506032b657004220420");
 
 /** By OpenSSL. */
 export const opensslPrimitives = {
-  sha256(bytes) {
-    // A copy, because a Buffer may be a view of Node's shared pool.
-    const digest = new Uint8Array(DIGEST_BYTES);
-    digest.set(hash("sha256", bytes, "buffer"));
-    return digest;
-  },
-  createSha256() {
-    const running = createHash("sha256");
-    return {
-      update: (bytes) => void running.update(bytes),
-      digest: () => Uint8Array.from(running.digest()),
-    };
-  },
+  ...opensslHashes,
   verifyEd25519: (key, message, signature) =>
     verifyBy(null, publicKey("ed25519", key), message, signature),
   verifyEcdsaSecp256k1: (key, message, signature) =>

@@ -15,10 +15,9 @@ export { escapeHtml } from "./http/gateway/gateway-page.ts";
 export { type HttpReply } from "./http/http-reply.ts";
 export { HttpServer, type HttpServerOptions, type PageHandler } from "./http/http-server.ts";
 export { HttpServerError, type HttpServerErrorInfo } from "./http/http-error.ts";
-export { installNodeCrypto, installNodeHashes } from "./crypto-provider.ts";
+export { installNodeCrypto } from "./crypto-provider.ts";
 export { createInlineNode, type InlineNodeOptions } from "./inline-node.ts";
 export { type JobAccelerator } from "./jobs/job-runner.ts";
-export { BUNDLED_MODEL, bundledModelPath, loadModel } from "./jobs/model-folder.ts";
 export { startAccelerator } from "./jobs/threaded-accelerator.ts";
 export { loadNodeKeys, type NodeKeys, nodeKeysFromEntropy } from "./keys.ts";
 export { openLmdbStore } from "./lmdb-store.ts";
@@ -34,5 +33,3 @@ export {
   verifyStateFolder,
 } from "./state-archive.ts";
 export { blockLogOf, replayBlockLog } from "./replay.ts";
-export { fetchModel, type FetchedModel, type FetchOptions } from "./models/fetch-model.ts";
-export { ModelStore, type StoredModel, verifyStoredModel } from "./models/model-store.ts";

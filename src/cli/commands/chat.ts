@@ -3,14 +3,14 @@
 
 import { Principal } from "@icp-sdk/core/principal";
 import { present } from "gyrotron/base";
-import { fact, showComparison, showReceipt } from "../answer-report.ts";
+import { showComparison, showReceipt } from "../answer-report.ts";
 import { askCanister } from "../ask-canister.ts";
 import { canisterExists } from "../certified-canister.ts";
 import { CliError } from "../cli-error.ts";
 import type { Command } from "../command.ts";
 import { NODE_FLAGS, readFlags } from "../flags.ts";
 import { connect, findCanister, type NodeClient } from "../node-client.ts";
-import { paint, print, printable, printPiece } from "../output.ts";
+import { fact, paint, print, printable, printPiece } from "../output.ts";
 import { checkEvidence } from "../receipt-check.ts";
 import { fetchReceiptsOfRequest, saveEvidence } from "../receipt-evidence.ts";
 import { displayPath, STORYTELLER, STORYTELLER_FILE, STORYTELLER_METHOD } from "../storyteller.ts";

@@ -15,12 +15,11 @@ import {
   type SweepReport,
 } from "gyrotron/backend";
 import type { Backend, GraphBackend } from "gyrotron/tensor";
-import { fact } from "../answer-report.ts";
 import { CliError } from "../cli-error.ts";
 import type { Command } from "../command.ts";
 import { type Flags, readFlags, readInteger } from "../flags.ts";
 import { THREADS_MAX } from "../local-model.ts";
-import { paint, print, printPiece, printProblem } from "../output.ts";
+import { fact, paint, print, printPiece, printProblem } from "../output.ts";
 import { openWebGpuHost } from "../webgpu-host.ts";
 
 const BACKENDS = ["wasm", "webgpu", "oracle"] as const;

@@ -4,7 +4,7 @@
 
 import { AnonymousIdentity, type HttpAgent } from "@icp-sdk/core/agent";
 import { equalBytes, formatHex, present } from "gyrotron/base";
-import { fact, showComparison, showReceipt } from "../answer-report.ts";
+import { showComparison, showReceipt } from "../answer-report.ts";
 import { type Answer, askCanister } from "../ask-canister.ts";
 import type { Command } from "../command.ts";
 import { type DeployResult, deployCanister } from "../deploy-canister.ts";
@@ -12,7 +12,7 @@ import { Deployments } from "../deployments.ts";
 import { showWarnings } from "../diagnostics.ts";
 import { DEFAULT_DATA, DEFAULT_PORT, readAddress, readFlags } from "../flags.ts";
 import { createAgent } from "../node-client.ts";
-import { paint, print, printable, printPiece } from "../output.ts";
+import { fact, paint, print, printable, printPiece } from "../output.ts";
 import { type CheckedReceipt, checkEvidence } from "../receipt-check.ts";
 import { fetchReceiptsOfRequest } from "../receipt-evidence.ts";
 import { type RunningNode, runNode } from "../run-node.ts";

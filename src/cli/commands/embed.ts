@@ -4,13 +4,12 @@
 import { formatHex } from "gyrotron/base";
 import { embeddingsDigest, type TextEmbedding } from "gyrotron/learn";
 import { PRECISIONS } from "gyrotron/tensor";
-import { fact } from "../answer-report.ts";
 import { CliError } from "../cli-error.ts";
 import type { Command } from "../command.ts";
 import { type FlagTable, readFlags, readInteger } from "../flags.ts";
 import { type LocalEncoder, openEncoder } from "../local-encoder.ts";
 import { THREADS_MAX, THREADS_STANDARD } from "../local-model.ts";
-import { paint, print, printable } from "../output.ts";
+import { fact, paint, print, printable } from "../output.ts";
 import { readPrecision } from "../run-controls.ts";
 
 const TABLE = {

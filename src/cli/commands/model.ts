@@ -8,13 +8,12 @@ import {
   ModelStore,
   type StoredModel,
   verifyStoredModel,
-} from "gyrotron/node";
+} from "gyrotron/node/models";
 import { PRECISIONS } from "gyrotron/tensor";
-import { fact } from "../answer-report.ts";
 import { CliError } from "../cli-error.ts";
 import type { Command } from "../command.ts";
 import { DEFAULT_DATA, type Flags, readFlags } from "../flags.ts";
-import { paint, print, printPiece } from "../output.ts";
+import { fact, paint, print, printPiece } from "../output.ts";
 import { readPrecision } from "../run-controls.ts";
 
 const DATA = { data: { type: "string" } } as const;

@@ -4,12 +4,11 @@
 import { formatHex, MIB } from "gyrotron/base";
 import type { Job, JobResult } from "gyrotron/job";
 import { PRECISIONS } from "gyrotron/tensor";
-import { fact, tokensPerSecond } from "../answer-report.ts";
 import { CliError } from "../cli-error.ts";
 import type { Command } from "../command.ts";
 import { DEFAULT_DATA, type FlagTable, readFlags, readInteger } from "../flags.ts";
 import { LocalModel, THREADS_MAX, THREADS_STANDARD, type TimedRun } from "../local-model.ts";
-import { paint, print, printable, printPiece } from "../output.ts";
+import { fact, paint, print, printable, printPiece, tokensPerSecond } from "../output.ts";
 import {
   CONTROL_DETAILS,
   CONTROL_FLAGS,

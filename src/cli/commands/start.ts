@@ -56,7 +56,7 @@ function readQueryWorkers(flags: Flags, usage: string): number | undefined {
 
 /** The bundled model and those that are asked for. */
 async function findModels(names: readonly string[], folder: string): Promise<string[]> {
-  const { bundledModelPath } = await import("gyrotron/node");
+  const { bundledModelPath } = await import("gyrotron/node/models");
   if (names.length === 0) return [bundledModelPath()];
   const { findModel } = await import("../local-model.ts");
   return [bundledModelPath(), ...names.map((name) => findModel(name, { folder }))];

@@ -5,8 +5,7 @@ import { AnonymousIdentity } from "@icp-sdk/core/agent";
 import { equalBytes, formatHex, parseHex, present } from "gyrotron/base";
 import { formatPrincipal } from "gyrotron/crypto";
 import type { Receipt } from "gyrotron/job";
-import { BUNDLED_MODEL } from "gyrotron/node";
-import { fact } from "../answer-report.ts";
+import { BUNDLED_MODEL } from "gyrotron/node/models";
 import { CliError } from "../cli-error.ts";
 import type { Command } from "../command.ts";
 import {
@@ -20,7 +19,7 @@ import {
 } from "../flags.ts";
 import { LocalModel, THREADS_MAX } from "../local-model.ts";
 import { createAgent } from "../node-client.ts";
-import { paint, print, printable } from "../output.ts";
+import { fact, paint, print, printable } from "../output.ts";
 import { type Check, checkEvidence, checkRerun, promptOf } from "../receipt-check.ts";
 import {
   fetchReceipt,

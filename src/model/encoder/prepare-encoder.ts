@@ -2,7 +2,7 @@
 // one identity. The order of parameters is that of the calls below.
 
 import { assert, utf8Bytes } from "gyrotron/base";
-import { sha256 } from "gyrotron/crypto";
+import { sha256 } from "gyrotron/hash";
 import {
   type Graph,
   hashGraph,

@@ -5,7 +5,7 @@ import assert from "node:assert/strict";
 import test from "node:test";
 import fc from "fast-check";
 import { DecodeError, formatHex, GyrotronError, utf8Bytes } from "gyrotron/base";
-import { sha256 } from "gyrotron/crypto";
+import { sha256 } from "gyrotron/hash";
 import { byteSource } from "../byte-source.ts";
 import { ChatTemplate } from "../chat-template.ts";
 import { decodeHubTokenizer } from "../hub-tokenizer.ts";

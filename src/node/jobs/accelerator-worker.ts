@@ -14,7 +14,7 @@ import type {
   AcceleratorRequest,
   AcceleratorStart,
 } from "./accelerator-protocol.ts";
-import { loadModel } from "./model-folder.ts";
+import { loadModel } from "../models/model-folder.ts";
 
 const { modelPaths, threads } = workerData as AcceleratorStart;
 const port = present(parentPort, "this file is a worker");

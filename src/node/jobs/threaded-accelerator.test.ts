@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { after, test } from "node:test";
 import { decodeJobResult, type Job } from "gyrotron/job";
 import { NodeError } from "../node-error.ts";
-import { bundledModelPath } from "./model-folder.ts";
+import { bundledModelPath } from "../models/model-folder.ts";
 import { startAccelerator } from "./threaded-accelerator.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "gyrotron-accelerator-"));

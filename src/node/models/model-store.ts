@@ -19,7 +19,7 @@ import { type LanguageModel, loadLanguageModel } from "gyrotron/accelerator";
 import { equalBytes, formatHex } from "gyrotron/base";
 import { encodePreparedFile, modelIdentity } from "gyrotron/model";
 import type { Precision } from "gyrotron/tensor";
-import { openByteSource } from "../jobs/file-source.ts";
+import { openByteSource } from "./file-source.ts";
 import { NodeError } from "../node-error.ts";
 
 const PREPARED = "prepared.bin";

@@ -1,7 +1,7 @@
 // The canonical bytes of a graph, and its identity.
 
 import { encodeWith } from "gyrotron/base";
-import { sha256 } from "gyrotron/crypto";
+import { sha256 } from "gyrotron/hash";
 import { graphCodec } from "./graph-codec.ts";
 import type { Graph } from "./graph.ts";
 

@@ -3,7 +3,7 @@
 // builder.ts.
 
 import { encodeWith, formatHex } from "gyrotron/base";
-import { sha256 } from "gyrotron/crypto";
+import { sha256 } from "gyrotron/hash";
 import { TensorError } from "../error.ts";
 import type { Dim, DimLike, DimSymbol } from "./dimension.ts";
 import { constantOfDim, dim, dimBounds, dimOfSymbol, equalShapes } from "./dimension.ts";

@@ -1,0 +1,122 @@
+// Models on disk: which files make a model, read with errors that name the file.
+
+import { existsSync, readFileSync, statSync } from "node:fs";
+import { basename, dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import {
+  type LanguageModel,
+  loadLanguageModel,
+  type ModelFiles,
+  type TokenizerFiles,
+} from "gyrotron/accelerator";
+import { DecodeError, GyrotronError } from "gyrotron/base";
+import type { Precision } from "gyrotron/tensor";
+import { NodeError } from "../node-error.ts";
+import { openByteSource } from "./file-source.ts";
+
+/** The model that comes with the package. */
+export const BUNDLED_MODEL = "storyteller";
+
+const CONFIG = "config.json";
+const TENSORS = "model.safetensors";
+const TOKENIZER = "tokenizer.bin";
+const HUB_TOKENIZER = "tokenizer.json";
+const HUB_TOKENIZER_CONFIG = "tokenizer_config.json";
+const GGUF_SUFFIX = ".gguf";
+/** The file of a model in the store, whose folder has the model's name. */
+const PREPARED = "prepared.bin";
+
+/** Folder of the bundled model. */
+export function bundledModelPath(): string {
+  // This file is <package>/src/node/jobs or <package>/dist/node/jobs.
+  const root = join(dirname(fileURLToPath(import.meta.url)), "../../..");
+  return join(root, "models", BUNDLED_MODEL);
+}
+
+/**
+ * Loads a model from a folder (config.json, model.safetensors, tokenizer.json or tokenizer.bin), a GGUF
+ * file, a prepared file of the model store, or a llama2.c file with its tokenizer (tok*.bin) beside it. @throws NodeError `node/model` that names the file and what is wrong
+ */
+export function loadModel(path: string, precision?: Precision): LanguageModel {
+  const files = readModelFiles(path);
+  try {
+    return loadLanguageModel(modelName(path), files, precision === undefined ? {} : { precision });
+  } catch (error) {
+    if (!(error instanceof GyrotronError)) throw error;
+    const file = fileOf(path, error);
+    throw new NodeError(
+      { code: "node/model", path: file, reason: reasonOf(error) },
+      { cause: error },
+    );
+  }
+}
+
+/** The file that an error is about, or the whole model if it is about how files fit together. */
+function fileOf(path: string, error: GyrotronError<{ code: string }>): string {
+  const isFolder = statSync(path).isDirectory();
+  switch (error.info.code) {
+    case "tokenizer/decode":
+      if (basename(path) === PREPARED) return path;
+      if (path.endsWith(GGUF_SUFFIX)) return path;
+      return isFolder ? tokenizerIn(path) : tokenizerBeside(path);
+    case "config/decode":
+      return join(path, CONFIG);
+    case "safetensors/decode":
+    case "tensor/decode":
+      return isFolder ? join(path, TENSORS) : path;
+    default:
+      return path;
+  }
+}
+
+function reasonOf(error: GyrotronError<{ code: string }>): string {
+  if (!(error instanceof DecodeError)) return error.message;
+  return `${error.info.what} (at byte ${error.info.offset})`;
+}
+
+function readModelFiles(path: string): ModelFiles {
+  if (!existsSync(path)) throw missing(path);
+  if (!statSync(path).isDirectory()) {
+    if (basename(path) === PREPARED) return { format: "prepared", file: openByteSource(path) };
+    if (path.endsWith(GGUF_SUFFIX)) return { format: "gguf", file: openByteSource(path) };
+    return { format: "llama2c", weights: read(path), tokenizer: read(tokenizerBeside(path)) };
+  }
+  return {
+    format: "huggingFace",
+    config: read(join(path, CONFIG)),
+    tensors: read(join(path, TENSORS)),
+    tokenizer: readTokenizer(path),
+  };
+}
+
+function readTokenizer(folder: string): TokenizerFiles {
+  const file = tokenizerIn(folder);
+  if (!file.endsWith(HUB_TOKENIZER)) return { pieces: read(file) };
+  const config = join(folder, HUB_TOKENIZER_CONFIG);
+  return { hub: read(file), config: existsSync(config) ? read(config) : undefined };
+}
+
+function tokenizerIn(folder: string): string {
+  const hub = join(folder, HUB_TOKENIZER);
+  return existsSync(hub) ? hub : join(folder, TOKENIZER);
+}
+
+function tokenizerBeside(path: string): string {
+  const folder = dirname(path);
+  const candidates = [TOKENIZER, "tok512.bin"].map((name) => join(folder, name));
+  return candidates.find((candidate) => existsSync(candidate)) ?? candidates[0]!;
+}
+
+function modelName(path: string): string {
+  if (basename(path) === PREPARED) return basename(dirname(path));
+  return basename(path).replace(/\.(bin|gguf)$/, "");
+}
+
+function read(path: string): Uint8Array {
+  if (!existsSync(path)) throw missing(path);
+  return new Uint8Array(readFileSync(path));
+}
+
+function missing(path: string): NodeError {
+  return new NodeError({ code: "node/model", path, reason: "there is no such file" });
+}
