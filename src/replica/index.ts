@@ -7,6 +7,7 @@ export * from "./jobs/index.ts";
 export { inspectManagementIngress, MANAGEMENT_METHODS } from "./management/dispatch.ts";
 export { THRESHOLD_KEY_NAMES } from "./cycles/prices.ts";
 export * from "./outside/index.ts";
+export { precheckSubnetCall } from "./query.ts";
 export { createReplica, type ReplicaOptions } from "./replica.ts";
 export * from "./state/keys.ts";
 export {

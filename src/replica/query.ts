@@ -5,7 +5,13 @@ import { INSPECT_INSTRUCTIONS_MAX } from "gyrotron/base";
 import { isManagementCanister } from "gyrotron/crypto";
 import type { StateView } from "gyrotron/store";
 import { type ExecutionEngine, imageSource, installedModule } from "./block-context.ts";
-import type { ConsoleLine, IngressContent, QueryResult, QueryUsage } from "./contract.ts";
+import type {
+  ConsoleLine,
+  IngressContent,
+  NetworkConfig,
+  QueryResult,
+  QueryUsage,
+} from "./contract.ts";
 import { evaluateQuery, type ReadContext, unavailability } from "./composite-query.ts";
 import { PriceTable } from "./cycles/prices.ts";
 import { systemCallContext } from "./execution/call-contexts.ts";
@@ -17,6 +23,7 @@ import {
   notControllerOfIngress,
   queryManagement,
 } from "./management/dispatch.ts";
+import { subnetCallRejection } from "./management/subnet.ts";
 import { isNativeCanister } from "./native-canisters.ts";
 import {
   canisterNotFound,
@@ -59,6 +66,15 @@ export function precheckCall(
   return refusal === undefined ? undefined : resultOf(refusal);
 }
 
+/** Why a call at the subnet's endpoint is refused before anything else is looked at; undefined: go on. */
+export function precheckSubnetCall(
+  network: NetworkConfig,
+  { sender, methodName }: Pick<IngressContent, "sender" | "methodName">,
+): Extract<QueryResult, { kind: "rejected" }> | undefined {
+  const refusal = subnetCallRejection(network, sender, methodName);
+  return refusal && rejectedResult(refusal);
+}
+
 function precheck(context: ReadContext, content: IngressContent): Response | undefined {
   if (isManagementCanister(content.canisterId)) return precheckManagement(context, content);
   if (isSystemCanister(content.canisterId)) return undefined;
@@ -67,13 +83,14 @@ function precheck(context: ReadContext, content: IngressContent): Response | und
 }
 
 function precheckManagement(context: ReadContext, content: IngressContent): Reject | undefined {
-  const inspected = inspectManagementIngress(content.methodName, content.argument);
+  const { sender, methodName, argument } = content;
+  const inspected = inspectManagementIngress(context, sender, methodName, argument);
   if ("kind" in inspected) return inspected;
   if (inspected.payer === undefined) return undefined;
   const canister = context.state.canister(inspected.payer);
   if (canister === undefined) return canisterNotFound(inspected.payer);
-  if (isAllowed(context, inspected.access, canister, content.sender)) return undefined;
-  return notControllerOfIngress(canister.id, content.methodName);
+  if (isAllowed(context, inspected.access, canister, sender)) return undefined;
+  return notControllerOfIngress(context, inspected.access, canister.id, methodName);
 }
 
 function precheckCanister(context: ReadContext, content: IngressContent): Response | undefined {
@@ -109,7 +126,8 @@ function inspectMessage(
 function readContext(engine: ExecutionEngine, view: StateView, timeNs: bigint): ReadContext {
   const state = new ReplicaState(view);
   const network = state.network();
-  return { state, network, prices: new PriceTable(network.priceNodes), engine, timeNs };
+  const prices = new PriceTable(network.priceNodes, network.subnetAdmins.length > 0);
+  return { state, network, prices, engine, timeNs };
 }
 
 function readRequest(
@@ -130,6 +148,10 @@ function readRequest(
 
 function resultOf(response: Response): QueryResult {
   if (response.kind === "reply") return { kind: "replied", reply: response.bytes };
-  const { rejectCode, message, errorCode } = response;
+  return rejectedResult(response);
+}
+
+function rejectedResult(refusal: Reject): Extract<QueryResult, { kind: "rejected" }> {
+  const { rejectCode, message, errorCode } = refusal;
   return { kind: "rejected", rejectCode, message, errorCode: formatErrorCode(errorCode) };
 }

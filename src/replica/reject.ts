@@ -22,6 +22,7 @@ export const ErrorCode = {
   invalidManagementPayload: 408,
   calledTrap: 503,
   snapshotImmutable: 409,
+  invalidSubnetAdmin: 410,
   contractViolation: 504,
   invalidWasm: 505,
   didNotReply: 506,
@@ -38,6 +39,7 @@ export const ErrorCode = {
   wasmMemoryLimit: 539,
   queryTooDeep: 525,
   compositeInReplicated: 527,
+  invalidControllerOrSubnetAdmin: 541,
   accessDenied: 542,
   deadlineExpired: 601,
 } as const;

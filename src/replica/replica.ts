@@ -122,7 +122,7 @@ function createBlockContext(engine: ExecutionEngine, view: StateView, block: Blo
   return {
     state,
     network,
-    prices: new PriceTable(network.priceNodes),
+    prices: new PriceTable(network.priceNodes, network.subnetAdmins.length > 0),
     engine,
     timeNs: block.timeNs,
     randomness: block.randomness,

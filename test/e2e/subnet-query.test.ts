@@ -24,7 +24,13 @@ import {
 } from "gyrotron/node";
 import { createReplica, decodeCertificate, lookupPath, treePath } from "gyrotron/replica";
 import { counterWasm } from "../crash/canister-client.ts";
-import { ANONYMOUS } from "./envelope.ts";
+import {
+  ANONYMOUS,
+  callFields,
+  createRawIdentity,
+  type RawIdentity,
+  signRequest,
+} from "./envelope.ts";
 
 const MANAGEMENT = Principal.managementCanister();
 const blob = IDL.Vec(IDL.Nat8);
@@ -78,6 +84,28 @@ async function manage(method: string, type: IDL.Type, value: unknown): Promise<U
   return reply;
 }
 
+const NOT_OURS = createRawIdentity(new Uint8Array(32).fill(8));
+
+/** Sends a creation to the subnet's endpoint. */
+async function createAtSubnet(
+  methodName: string,
+  identity?: RawIdentity,
+): Promise<{ answer: CborMap; requestId: Uint8Array }> {
+  const CREATE = IDL.Record({ settings: IDL.Opt(IDL.Record({})) });
+  const argument = new Uint8Array(IDL.encode([CREATE], [{ settings: [] }]));
+  const sender = identity?.sender ?? ANONYMOUS;
+  const fields = callFields("call", sender, MANAGEMENT_CANISTER, methodName, argument);
+  const { body, requestId } = signRequest(fields, identity);
+  const response = await send(`/api/v4/subnet/${formatPrincipal(node.subnetId)}/call`, body);
+  assert.equal(response.status, 200, await response.clone().text());
+  return { answer: decodeCbor(new Uint8Array(await response.arrayBuffer())) as CborMap, requestId };
+}
+
+function send(path: string, body: Uint8Array): Promise<Response> {
+  const headers = { "content-type": "application/cbor" };
+  return fetch(`${url}${path}`, { method: "POST", headers, body: new Uint8Array(body) });
+}
+
 async function post(path: string, content: Record<string, unknown>): Promise<CborMap> {
   const expiry = BigInt(Date.now()) * 1_000_000n + 120_000_000_000n;
   const response = await fetch(`${url}${path}`, {
@@ -114,6 +142,49 @@ test("list_canisters at the subnet's endpoint", async () => {
   );
 });
 
+test("an administrator creates a canister at the subnet's endpoint, and reads there what became of it", async () => {
+  const { answer, requestId } = await createAtSubnet("create_canister");
+  assert.equal(answer.get("status"), "replied");
+  const path = treePath("request_status", requestId);
+  const read = await post(`/api/v3/subnet/${formatPrincipal(node.subnetId)}/read_state`, {
+    request_type: "read_state",
+    paths: [path],
+  });
+  for (const certificate of [answer.get("certificate"), read.get("certificate")]) {
+    const { tree } = decodeCertificate(certificate as Uint8Array);
+    const reply = lookupPath(tree, [...path, ...treePath("reply")]);
+    assert.ok(reply.kind === "found");
+    const [created] = IDL.decode([ONLY_ID], reply.value) as unknown as [{ canister_id: Principal }];
+    assert.notEqual(created.canister_id.toText(), canister.toText());
+  }
+});
+
+test("nobody else creates at the subnet's endpoint, and nothing else is called there", async () => {
+  for (const method of ["create_canister", "provisional_create_canister_with_cycles"]) {
+    const { answer } = await createAtSubnet(method, NOT_OURS);
+    assert.equal(answer.get("status"), "non_replicated_rejection");
+    assert.equal(answer.get("error_code"), "IC0410");
+  }
+  const argument = new Uint8Array(IDL.encode([ONLY_ID], [{ canister_id: canister }]));
+  const subnet = `/api/v4/subnet/${formatPrincipal(node.subnetId)}`;
+  for (const [target, method] of [
+    [MANAGEMENT_CANISTER, "stop_canister"],
+    [canister.toUint8Array(), "create_canister"],
+  ] as const) {
+    const fields = callFields("call", ANONYMOUS, target, method, argument);
+    const response = await send(`${subnet}/call`, signRequest(fields, undefined).body);
+    assert.equal(response.status, 400);
+    assert.match(await response.text(), /^Only create_canister and provisional_create/);
+  }
+  const fields = callFields("query", ANONYMOUS, MANAGEMENT_CANISTER, "canister_status", argument);
+  const query = await send(
+    subnet.replace("v4", "v3") + "/query",
+    signRequest(fields, undefined).body,
+  );
+  assert.equal(query.status, 400);
+  assert.match(await query.text(), /^Only list_canisters /);
+});
+
 test("canister_status as a query of the agent, node signature checked", async () => {
   const answer = await agent.query(MANAGEMENT, {
     methodName: "canister_status",
@@ -139,7 +210,7 @@ test("the subnet's metrics are certified at its endpoint", async () => {
   assert.ok(found.kind === "found");
   // Cycles are a map with numbers as keys, which requests never have: cborg reads them.
   const metrics = decode(found.value, { useMaps: true }) as Map<string, unknown>;
-  assert.equal(metrics.get("num_canisters"), 1);
+  assert.equal(metrics.get("num_canisters"), 2);
   assert.ok(Number(metrics.get("canister_state_bytes")) > 0);
 });
 

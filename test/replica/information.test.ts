@@ -10,6 +10,7 @@ import {
   type IdlPrincipal,
   toIdlPrincipal,
 } from "gyrotron/candid";
+import type { IngressStatus } from "gyrotron/replica";
 import { ed25519PublicKeyDer, MANAGEMENT_CANISTER, sha256, signEd25519 } from "gyrotron/crypto";
 import {
   createReplica,
@@ -261,6 +262,55 @@ test("list_canisters: ranges of ids, for the subnet's administrators", () => {
   deepEqual(list(), [`${text(ids[0])} ${text(ids[0])}`, `${text(ids[2])} ${text(ids[3])}`]);
   const other = new ReplicaHarness().query(MANAGEMENT_CANISTER, "list_canisters");
   ok(other.kind === "rejected" && other.errorCode === "IC0406");
+});
+
+test("administrators create canisters without cycles; nobody else does by an ingress message", () => {
+  const CREATE = IDL.Record({ settings: IDL.Opt(IDL.Record({})) });
+  const create = (network: ReplicaHarness): IngressStatus =>
+    network.manage("create_canister", CREATE, { settings: [] });
+  const administered = new ReplicaHarness(createReplica(), undefined, {
+    subnetAdmins: [ANONYMOUS],
+  });
+  const created = create(administered);
+  ok(created.kind === "replied");
+  const [{ canister_id }] = decodeCandid([ONLY_ID], created.reply) as [
+    { canister_id: IdlPrincipal },
+  ];
+  const canister = administered.canister(canister_id.toUint8Array());
+  equal(canister.cycles, 0n);
+  deepEqual(canister.settings.controllers, [ANONYMOUS]);
+
+  const none = create(new ReplicaHarness());
+  ok(none.kind === "rejected" && none.errorCode === "IC0406");
+  equal(none.message, "Only canisters can call ic00 method create_canister");
+
+  // Of a network that others administer.
+  const foreign = new ReplicaHarness(createReplica(), undefined, {
+    subnetAdmins: [Uint8Array.of(9, 2)],
+  });
+  const refused = create(foreign);
+  ok(refused.kind === "rejected" && refused.errorCode === "IC0410");
+  match(refused.message, /^Only subnet admins can call ic00 method create_canister\./);
+  const content = foreign.content(
+    MANAGEMENT_CANISTER,
+    "create_canister",
+    encodeCandid([CREATE], [{ settings: [] }]),
+  );
+  const before = foreign.replica.precheck(foreign.view, foreign.timeNs, content);
+  ok(before?.kind === "rejected" && before.errorCode === "IC0410");
+  const list = foreign.query(MANAGEMENT_CANISTER, "list_canisters");
+  ok(list.kind === "rejected" && list.errorCode === "IC0410");
+  // Neither controller nor administrator.
+  const id = foreign.create();
+  change(foreign, id, { controllers: [[]] });
+  const stopped = foreign.call(MANAGEMENT_CANISTER, "stop_canister", onlyId(id));
+  ok(stopped.kind === "rejected" && stopped.errorCode === "IC0541");
+  const early = foreign.replica.precheck(
+    foreign.view,
+    foreign.timeNs,
+    foreign.content(MANAGEMENT_CANISTER, "stop_canister", onlyId(id)),
+  );
+  ok(early?.kind === "rejected" && early.errorCode === "IC0541");
 });
 
 test("subnet_info knows this subnet and no other", () => {

@@ -18,15 +18,17 @@ import {
   encodeStatusReply,
   OVERLOADED_TEXT,
   parseApiRoute,
+  precheckSubnetCall,
   type ReadStateContent,
   type Refusal,
   STATE_UNAVAILABLE_TEXT,
+  subnetEndpointRefusal,
   type ValidRequest,
   validateEnvelope,
   validateEnvelopeWith,
 } from "gyrotron/replica";
 import { equalBytes, formatHex } from "gyrotron/base";
-import { isManagementCanister, sha256, verifySignatureInBackground } from "gyrotron/crypto";
+import { sha256, verifySignatureInBackground } from "gyrotron/crypto";
 import type { CallOutcome, NodeCore } from "../node-contract.ts";
 import { cborReply, type HttpReply, textReply } from "./http-reply.ts";
 import { managementTarget } from "./management-target.ts";
@@ -137,6 +139,11 @@ export class ApiHandler {
     const waiting = isSync ? {} : { waitMs: 0 };
     try {
       const content = ingressContent(request);
+      const rejection =
+        route.endpoint.kind === "subnet"
+          ? precheckSubnetCall(this.#node.config, content)
+          : undefined;
+      if (rejection !== undefined) return callReply({ kind: "refused", rejection }, isSync);
       const call = { envelope: body, content, authenticated, ...waiting };
       return callReply(await this.#node.submitCall(call), isSync);
     } catch {
@@ -204,9 +211,9 @@ export class ApiHandler {
     const envelope = decodeEnvelope(body, kind);
     if (!envelope.ok) return envelope;
     const { content } = envelope;
-    if (route.endpoint.kind === "subnet" && !isManagementCanister(content.canisterId)) {
-      const text = "Only methods of the management canister can be called at a subnet's endpoint.";
-      return { ok: false, status: 400, text };
+    if (route.endpoint.kind === "subnet") {
+      const misplaced = subnetEndpointRefusal(kind, content);
+      if (misplaced !== undefined) return misplaced;
     }
     const options = {
       nowNs: this.#node.nowNs(),

@@ -33,13 +33,17 @@ export const PRICES_13 = {
 /** Prices of a network of a given number of nodes. */
 export class PriceTable {
   readonly nodes: bigint;
+  readonly #isAdministered: boolean;
 
-  constructor(nodes: number) {
+  /** `isAdministered`: the subnet has administrators. */
+  constructor(nodes: number, isAdministered = false) {
     this.nodes = BigInt(nodes);
+    this.#isAdministered = isAdministered;
   }
 
+  /** Nothing on a subnet with administrators, who create without attaching cycles. */
   get createCanister(): bigint {
-    return this.#scale(PRICES_13.createCanister);
+    return this.#isAdministered ? 0n : this.#scale(PRICES_13.createCanister);
   }
 
   /** Price of `instructions` (wasm64 counts each twice) and, unless it is none, of the execution itself. */

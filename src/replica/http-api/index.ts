@@ -25,4 +25,5 @@ export * from "./read-state.ts";
 export { type Refusal, refuse } from "./refusal.ts";
 export * from "./replies.ts";
 export * from "./route.ts";
+export { subnetEndpointRefusal } from "./subnet-endpoint.ts";
 export { formatTimestamp } from "./timestamp.ts";

@@ -6,6 +6,7 @@ import {
   ANONYMOUS_PRINCIPAL,
   canisterIdFromU64,
   formatPrincipal,
+  MANAGEMENT_CANISTER,
   selfAuthenticating,
 } from "gyrotron/crypto";
 import { treePath } from "../certification/index.ts";
@@ -101,7 +102,16 @@ test("the subnet endpoint has its own paths", () => {
   const { endpoint } = subnetEndpoint;
   equal(ask([["subnet", rootSubnetId, "metrics"]], { endpoint }), "granted");
   equal(ask([["canister_ranges", otherSubnetId]], { endpoint }), "granted");
-  equal(ask([["request_status", requestId]], { endpoint }), INVALID);
+  // Of requests only those that create canisters are about the subnet.
+  const own = (canisterId: Uint8Array) => ({
+    endpoint,
+    request: () => ({ sender: user, canisterId }),
+  });
+  equal(ask([["request_status", requestId]], own(MANAGEMENT_CANISTER)), "granted");
+  equal(
+    ask([["request_status", requestId]], own(canisterId)),
+    "403 The user tries to access Request ID not signed by the caller.",
+  );
   equal(ask([["canister", canisterId, "module_hash"]], { endpoint }), INVALID);
 });
 

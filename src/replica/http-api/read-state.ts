@@ -2,7 +2,7 @@
 // over the paths, the sender and what the state knows. The tree itself is certification's.
 
 import { compareBytes, equalBytes, utf8Bytes, utf8Text } from "gyrotron/base";
-import { formatPrincipal } from "gyrotron/crypto";
+import { formatPrincipal, isManagementCanister } from "gyrotron/crypto";
 import { treePath } from "../certification/index.ts";
 import type { Refusal } from "./refusal.ts";
 import { refuse } from "./refusal.ts";
@@ -143,7 +143,7 @@ function authorizeRequestStatus(
   options: ReadStateOptions,
 ): ReadStateGrant | Refusal {
   const isShaped = path.length === 2 || isField(path, 2, REQUEST_FIELDS);
-  if (!isShaped || options.endpoint.kind !== "canister") return INVALID_PATH;
+  if (!isShaped) return INVALID_PATH;
   const id = path[1]!;
   if (id.length !== REQUEST_ID_BYTES) {
     return refuse(
@@ -200,7 +200,9 @@ function requestRefusal(requestId: Uint8Array, options: ReadStateOptions): Refus
   if (owner === undefined) return undefined;
   const { canisterId, effectiveCanisterId } = owner;
   const isSameEndpoint =
-    effectiveCanisterId === undefined || equalBytes(effectiveCanisterId, endpoint.id);
+    endpoint.kind === "subnet"
+      ? isManagementCanister(canisterId) // creations concern the subnet
+      : effectiveCanisterId === undefined || equalBytes(effectiveCanisterId, endpoint.id);
   if (!equalBytes(owner.sender, sender) || !isSameEndpoint) {
     return refuse(403, "The user tries to access Request ID not signed by the caller.");
   }

@@ -65,9 +65,13 @@ export function findManaged(
   call: Pick<ManagementCall, "sender">,
   id: IdlPrincipal,
 ): CanisterRecord | Reject {
-  return isSubnetAdmin(context, call.sender)
-    ? findCanister(context, id)
-    : findControlled(context, call, id);
+  if (isSubnetAdmin(context, call.sender)) return findCanister(context, id);
+  const found = findControlled(context, call, id);
+  const { subnetAdmins } = context.network;
+  if (!isReject(found) || found.errorCode !== ErrorCode.invalidController) return found;
+  if (subnetAdmins.length === 0) return found;
+  const text = `${found.message}\nSubnet admins: ${subnetAdmins.map(formatPrincipal).join(" ")}`;
+  return reject(ErrorCode.invalidControllerOrSubnetAdmin, text);
 }
 
 /** Whether `principal` administers the subnet. */
@@ -76,6 +80,25 @@ export function isSubnetAdmin(
   principal: Uint8Array,
 ): boolean {
   return network.subnetAdmins.some((admin) => equalBytes(admin, principal));
+}
+
+/** The reject of a user who calls what is for canisters. */
+export function onlyCanistersCall(methodName: string): Reject {
+  return reject(ErrorCode.canisterRejected, `Only canisters can call ic00 method ${methodName}`);
+}
+
+/** The reject of a user who calls what is for the subnet's administrators, if it has any. */
+export function notSubnetAdmin(
+  { network }: Pick<BlockContext, "network">,
+  sender: Uint8Array,
+  methodName: string,
+): Reject {
+  if (network.subnetAdmins.length === 0) return onlyCanistersCall(methodName);
+  const text =
+    `Only subnet admins can call ic00 method ${methodName}.\n` +
+    `Subnet admins: ${network.subnetAdmins.map(formatPrincipal).join(" ")}\n` +
+    `Sender's ID: ${formatPrincipal(sender)}`;
+  return reject(ErrorCode.invalidSubnetAdmin, text);
 }
 
 /** Whether `principal` is one of the controllers. */

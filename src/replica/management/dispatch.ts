@@ -18,6 +18,8 @@ import {
   isSubnetAdmin,
   type ManagementCall,
   type MethodResult,
+  notSubnetAdmin,
+  onlyCanistersCall,
 } from "./call.ts";
 import * as chunkStore from "./chunk-store.ts";
 import { canisterInfo } from "./history.ts";
@@ -47,6 +49,8 @@ type Access =
   | "status"
   | "snapshots"
   | "anyone"
+  /** Administrators of the subnet. */
+  | "administrators"
   /** None: only canisters. */
   | "canisters";
 
@@ -66,7 +70,7 @@ const QUERY_METHODS = {
 } as const satisfies Partial<Record<ManagementMethod, QueryMethod>>;
 
 const METHODS: Readonly<Record<ManagementMethod, Method>> = {
-  create_canister: { access: "canisters", run: lifecycle.createCanister },
+  create_canister: { access: "administrators", run: lifecycle.createCanister },
   provisional_create_canister_with_cycles: {
     access: "anyone",
     run: lifecycle.provisionalCreateCanister,
@@ -142,14 +146,16 @@ export function executeManagement(
  * whether users may send it at all. `payer` is undefined for methods that create.
  */
 export function inspectManagementIngress(
+  context: Pick<ReadContext, "network">,
+  sender: Uint8Array,
   methodName: string,
   argument: Uint8Array,
 ): { payer: Uint8Array | undefined; access: Access } | Reject {
   if (!isMethod(methodName)) return unknownMethod(methodName);
   const { access } = METHODS[methodName];
-  if (access === "canisters") {
-    return reject(ErrorCode.canisterRejected, `Only canisters can call ic00 method ${methodName}`);
-  }
+  if (access === "canisters") return onlyCanistersCall(methodName);
+  if (access === "administrators" && !isSubnetAdmin(context, sender))
+    return notSubnetAdmin(context, sender, methodName);
   const decoded = decodeOrReject<Target>(methodName, argument);
   if ("kind" in decoded) return decoded;
   const id = targetOf(decoded.value);
@@ -166,6 +172,8 @@ export function isAllowed(
   switch (access) {
     case "anyone":
       return true;
+    case "administrators":
+      return isSubnetAdmin(context, sender);
     case "canisters":
       return false;
     case "controllers":
@@ -197,9 +205,18 @@ export function queryManagement(
 }
 
 /** The reject of a user who does not control the canister. */
-export function notControllerOfIngress(id: Uint8Array, methodName: string): Reject {
-  const text = `Only controllers of canister ${formatPrincipal(id)} can call ic00 method ${methodName}`;
-  return reject(ErrorCode.invalidController, text);
+export function notControllerOfIngress(
+  { network }: Pick<ReadContext, "network">,
+  access: Access,
+  id: Uint8Array,
+  methodName: string,
+): Reject {
+  const hasOthers = access === "managers" && network.subnetAdmins.length > 0;
+  const who = `controllers of canister ${formatPrincipal(id)}${hasOthers ? " or subnet admins" : ""}`;
+  return reject(
+    hasOthers ? ErrorCode.invalidControllerOrSubnetAdmin : ErrorCode.invalidController,
+    `Only ${who} can call ic00 method ${methodName}`,
+  );
 }
 
 function runMethod(context: BlockContext, call: ManagementCall): MethodResult {

@@ -5,10 +5,17 @@ import { fromIdlPrincipal, type IdlPrincipal, toIdlPrincipal } from "gyrotron/ca
 import { canisterIdToU64, formatPrincipal } from "gyrotron/crypto";
 import type { BlockContext } from "../block-context.ts";
 import type { ReadContext } from "../composite-query.ts";
+import type { NetworkConfig } from "../contract.ts";
 import { nodeMetricsSince } from "../node-metrics.ts";
 import { ErrorCode, type Reject, reject } from "../reject.ts";
 import type { Response } from "../state/records.ts";
-import { isSubnetAdmin, type ManagementCall, type MethodResult, replyWith } from "./call.ts";
+import {
+  isSubnetAdmin,
+  type ManagementCall,
+  type MethodResult,
+  notSubnetAdmin,
+  replyWith,
+} from "./call.ts";
 
 /** What subnet_info calls this replica: it changes when replicated behaviour does. */
 const REPLICA_VERSION = "gyrotron-1";
@@ -43,9 +50,22 @@ export function nodeMetricsHistory(
   return otherSubnet(context, argument.subnet_id) ?? replyWith("nodeMetrics", shown);
 }
 
+/** Why a call at the subnet's endpoint is refused, where only administrators create; undefined: accept. */
+export function subnetCallRejection(
+  network: NetworkConfig,
+  sender: Uint8Array,
+  methodName: string,
+): Reject | undefined {
+  return isSubnetAdmin({ network }, sender)
+    ? undefined
+    : notSubnetAdmin({ network }, sender, methodName);
+}
+
 /** list_canisters: a query of the subnet's administrators; ids without a gap are one range. */
 export function listCanisters(context: ReadContext, sender: Uint8Array): Response {
   if (!isSubnetAdmin(context, sender)) {
+    if (context.network.subnetAdmins.length > 0)
+      return notSubnetAdmin(context, sender, "list_canisters");
     const text = `Caller ${formatPrincipal(sender)} is not allowed to query ic00 method list_canisters`;
     return reject(ErrorCode.canisterRejected, text);
   }

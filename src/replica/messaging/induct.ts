@@ -64,7 +64,8 @@ function routeIngress(
 ): { payer: CanisterRecord | undefined } | Reject {
   let payerId: Uint8Array | undefined = content.canisterId;
   if (isManagementCanister(content.canisterId)) {
-    const inspected = inspectManagementIngress(content.methodName, content.argument);
+    const { sender, methodName, argument } = content;
+    const inspected = inspectManagementIngress(context, sender, methodName, argument);
     if ("kind" in inspected) return inspected;
     payerId = inspected.payer;
   }
