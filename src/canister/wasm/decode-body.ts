@@ -10,6 +10,7 @@ import { functionTypeIndex, type WasmModule } from "./module.ts";
 import {
   ENGINE_SLOTS,
   MAKES_SHAPE,
+  MEMORY_TRAPS_ONLY,
   Op,
   POPS,
   PREFIX_FC,
@@ -23,7 +24,7 @@ import {
 const UNROLLED_INSTRUCTIONS_MAX = 48;
 
 interface Frame {
-  readonly op: number;
+  op: number;
   /** Index of the opening instruction, or -1 for the function itself. */
   readonly opener: number;
   /** Height below the block's parameters. */
@@ -34,55 +35,69 @@ interface Frame {
   readonly engineSlots: number;
 }
 
-/** Decodes function `index` of those defined in a module that the engine has validated. */
-export function decodeBody(module: WasmModule, index: number, body: Body): void {
-  new BodyDecoder(module, index, body).run();
-}
-
-class BodyDecoder {
+/** Decodes the functions of a module that the engine has validated, one at a time into one body. */
+export class BodyDecoder {
   readonly #module: WasmModule;
   readonly #body: Body;
-  readonly #reader: InstructionReader;
+  #reader: InstructionReader;
   readonly #frames: Frame[] = [];
   /** For each operand the instruction that made it, or -1 if several may have. */
-  readonly #stack: number[] = [];
-  readonly #floats: FloatLocals;
+  #stack = new Int32Array(256);
+  #height = 0;
+  readonly #floats = new FloatLocals();
   readonly #spans: StoreSpans;
   #loopDepth = 0;
   /** The last loop, call or bulk operation: no loop around it is unrolled. */
   #lastHeavy = -1;
 
-  constructor(module: WasmModule, index: number, body: Body) {
+  constructor(module: WasmModule, body: Body) {
     this.#module = module;
     this.#body = body;
-    this.#reader = new InstructionReader(module, index);
-    body.clear(this.#reader.locals());
+    this.#reader = new InstructionReader(module);
     this.#spans = new StoreSpans(body);
-    this.#floats = new FloatLocals(body.localTypes, this.#reader.type.params.length);
   }
 
-  run(): void {
+  /** Fills the body with function `index` of those defined in the module. */
+  decode(index: number): void {
     const body = this.#body;
     const input = this.#reader;
+    input.begin(index);
+    const localTypes = input.locals();
+    body.clear(localTypes);
+    this.#spans.begin(localTypes.length);
+    this.#floats.begin(localTypes, input.type.params.length);
+    this.#height = 0;
+    this.#loopDepth = 0;
+    this.#lastHeavy = -1;
+    this.#frames.length = 0;
     const results = input.type.results.length;
     this.#frames.push({ op: Op.BLOCK, opener: -1, height: 0, params: 0, results, engineSlots: 0 });
-    while (this.#frames.length > 0) {
-      const start = input.reader.offset;
-      const op = input.next();
-      this.#apply(op, body.push(op, start, input.reader.offset, input.a, input.b));
-      if (this.#stack.length > body.heightMax) body.heightMax = this.#stack.length;
-    }
-    if (!input.reader.done) throw this.#malformed("code after the end of a function");
+    this.#run();
     body.instructionCount = input.count;
     this.#floats.decide(body);
+  }
+
+  #run(): void {
+    const body = this.#body;
+    const input = this.#reader;
+    const reader = input.reader;
+    while (this.#frames.length > 0) {
+      const start = reader.offset;
+      const op = input.next();
+      const at = body.push(op, start, reader.offset, input.a, input.b);
+      if (op > Op.RETURN_CALL_INDIRECT || op === Op.NOP) this.#plain(op, at);
+      else this.#control(op, at);
+      if (this.#height > body.heightMax) body.heightMax = this.#height;
+    }
+    if (!reader.done) throw this.#malformed("code after the end of a function");
   }
 
   #malformed(what: string): WasmError {
     return this.#reader.reader.malformed(what);
   }
 
-  #apply(op: number, at: number): void {
-    this.#spans.follow(op, at, STORE_BYTES[op]! > 0 ? (this.#stack.at(-2) ?? -1) : -1);
+  #control(op: number, at: number): void {
+    if (op !== Op.BLOCK) this.#spans.interrupt();
     switch (op) {
       case Op.BLOCK:
       case Op.LOOP:
@@ -108,31 +123,67 @@ class BodyDecoder {
         return this.#skipUnreachable();
       case Op.UNREACHABLE:
         return this.#skipUnreachable();
-      case Op.CALL:
-      case Op.CALL_INDIRECT:
-      case Op.RETURN_CALL:
-      case Op.RETURN_CALL_INDIRECT:
-        return this.#call(op);
       default:
-        return this.#plain(op, at);
+        return this.#call(op);
     }
   }
 
   #plain(op: number, at: number): void {
-    const reads = READS_SHAPE[op]!;
-    this.#body.roots[at] = this.#rootOf(op);
-    this.#body.engineSlots += ENGINE_SLOTS[op]!;
-    if ((op === Op.LOCAL_SET || op === Op.LOCAL_TEE) && this.#floats.covers(this.#reader.a)) {
-      const maker = this.#stack.pop() ?? -1;
-      this.#floats.define(this.#body, this.#module.bytes, this.#reader.a, maker, this.#loopDepth);
-      if (op === Op.LOCAL_TEE) this.#stack.push(at);
-      return;
+    switch (op) {
+      case Op.LOCAL_GET:
+        this.#body.roots[at] = Root.FIRST + 2 * this.#reader.a;
+        this.#spans.read(this.#reader.a, at);
+        return this.#push(at);
+      case Op.LOCAL_SET:
+        return this.#write(at);
+      case Op.LOCAL_TEE:
+        this.#body.roots[at] = Root.FIRST + 2 * this.#reader.a;
+        this.#write(at);
+        this.#spans.read(this.#reader.a, at);
+        return this.#push(at);
+      case Op.I32_CONST:
+      case Op.I64_CONST:
+        this.#body.roots[at] = Root.CONSTANT;
+        return this.#push(at);
+      default:
+        return this.#compute(op, at);
     }
+  }
+
+  /** Takes the operand that instruction `at` writes to a local. */
+  #write(at: number): void {
+    const local = this.#reader.a;
+    this.#spans.write(local, at);
+    if (!this.#floats.any || !this.#floats.covers(local)) return this.#pop(Shape.NONE);
+    const maker = this.#height === 0 ? -1 : this.#stack[--this.#height]!;
+    this.#floats.define(this.#body, this.#module.bytes, local, maker, this.#loopDepth);
+  }
+
+  #compute(op: number, at: number): void {
+    const body = this.#body;
+    if (STORE_BYTES[op]! > 0) {
+      this.#spans.store(op, at, this.#height < 2 ? -1 : this.#stack[this.#height - 2]!);
+      body.roots[at] = this.#operandRoot(2);
+    } else {
+      if (MEMORY_TRAPS_ONLY[op] === 0) this.#interrupt(op, at);
+      if (op === Op.I32_ADD || op === Op.I64_ADD || op === Op.I32_SUB || op === Op.I64_SUB) {
+        // Sums keep the root of their first operand that is not a constant.
+        const left = this.#operandRoot(2);
+        body.roots[at] = left > Root.CONSTANT ? left : this.#operandRoot(1);
+      } else if (op === Op.GLOBAL_GET) body.roots[at] = Root.FIRST + 2 * this.#reader.a + 1;
+    }
+    body.engineSlots += ENGINE_SLOTS[op]!;
+    const reads = READS_SHAPE[op]!;
     for (let left = POPS[op]!; left > 0; left--) this.#pop(reads);
-    for (let left = PUSHES[op]!; left > 0; left--) this.#stack.push(at);
+    for (let left = PUSHES[op]!; left > 0; left--) this.#push(at);
+    if (op === Op.REF_FUNC) body.references.add(this.#reader.a);
+  }
+
+  /** What may trap or change more than its results and the heap. */
+  #interrupt(op: number, at: number): void {
+    this.#spans.interrupt();
     if (op === Op.MEMORY_GROW || (op >= Op.MEMORY_INIT && op <= Op.TABLE_FILL))
       this.#lastHeavy = at;
-    if (op === Op.REF_FUNC) this.#body.references.add(this.#reader.a);
     if (
       op === Op.TABLE_SET ||
       op === Op.DATA_DROP ||
@@ -142,32 +193,9 @@ class BodyDecoder {
     }
   }
 
-  /** Sums keep the root of their first operand that is not a constant. */
-  #rootOf(op: number): number {
-    switch (op) {
-      case Op.LOCAL_GET:
-      case Op.LOCAL_TEE:
-        return Root.FIRST + 2 * this.#reader.a;
-      case Op.GLOBAL_GET:
-        return Root.FIRST + 2 * this.#reader.a + 1;
-      case Op.I32_CONST:
-      case Op.I64_CONST:
-        return Root.CONSTANT;
-      case Op.I32_ADD:
-      case Op.I64_ADD:
-      case Op.I32_SUB:
-      case Op.I64_SUB: {
-        const left = this.#operandRoot(2);
-        return left > Root.CONSTANT ? left : this.#operandRoot(1);
-      }
-      default:
-        return STORE_BYTES[op]! > 0 ? this.#operandRoot(2) : Root.UNKNOWN;
-    }
-  }
-
   #operandRoot(depth: number): number {
-    const maker = this.#stack.at(-depth);
-    return maker === undefined || maker < 0 ? Root.UNKNOWN : this.#body.roots[maker]!;
+    const maker = depth > this.#height ? -1 : this.#stack[this.#height - depth]!;
+    return maker < 0 ? Root.UNKNOWN : this.#body.roots[maker]!;
   }
 
   #call(op: number): void {
@@ -193,7 +221,7 @@ class BodyDecoder {
       this.#lastHeavy = at;
     }
     this.#take(params.length);
-    const height = this.#stack.length;
+    const height = this.#height;
     this.#give(params.length);
     this.#frames.push({
       op,
@@ -210,7 +238,7 @@ class BodyDecoder {
     if (frame?.op !== Op.IF) throw this.#malformed("else without if");
     this.#settle(frame, frame.results);
     this.#give(frame.params);
-    this.#frames[this.#frames.length - 1] = { ...frame, op: Op.ELSE };
+    frame.op = Op.ELSE;
   }
 
   #close(at: number): void {
@@ -237,8 +265,8 @@ class BodyDecoder {
 
   /** Takes what the end of a block leaves, whose bits may be seen later. */
   #settle(frame: Frame, count: number): void {
-    this.#take(Math.min(count, this.#stack.length - frame.height));
-    this.#stack.length = frame.height;
+    this.#take(Math.min(count, this.#height - frame.height));
+    this.#height = frame.height;
   }
 
   /** A branch to `depth`: the operands it carries become visible, and stay for the fall-through. */
@@ -264,15 +292,24 @@ class BodyDecoder {
       if (op === Op.BLOCK || op === Op.LOOP || op === Op.IF) depth++;
       else if (op === Op.END) depth--;
     }
-    this.#stack.length = this.#frames.at(-1)!.height;
+    this.#height = this.#frames.at(-1)!.height;
+  }
+
+  #push(maker: number): void {
+    if (this.#height === this.#stack.length) {
+      const grown = new Int32Array(2 * this.#height);
+      grown.set(this.#stack);
+      this.#stack = grown;
+    }
+    this.#stack[this.#height++] = maker;
   }
 
   #pop(reads: number): void {
-    const maker = this.#stack.pop();
-    if (maker === undefined) throw this.#malformed("operand stack underflow");
+    if (this.#height === 0) throw this.#malformed("operand stack underflow");
+    const maker = this.#stack[--this.#height]!;
     if (maker < 0 || reads === Shape.ANY) return;
     const op = this.#body.ops[maker]!;
-    if (op === Op.LOCAL_GET || op === Op.LOCAL_TEE) {
+    if (this.#floats.any && (op === Op.LOCAL_GET || op === Op.LOCAL_TEE)) {
       this.#floats.use(this.#body.a[maker]!, maker, reads, this.#loopDepth);
     }
     const makes = MAKES_SHAPE[op]!;
@@ -284,6 +321,6 @@ class BodyDecoder {
   }
 
   #give(count: number): void {
-    for (let left = count; left > 0; left--) this.#stack.push(-1);
+    for (let left = count; left > 0; left--) this.#push(-1);
   }
 }

@@ -23,14 +23,21 @@ interface Local {
 
 /** Collects definitions and uses while a body is decoded, then decides. */
 export class FloatLocals {
-  readonly #locals: (Local | undefined)[];
+  #locals: (Local | undefined)[] = [];
 
-  constructor(types: readonly ValueType[], paramCount: number) {
-    this.#locals = types.map((type, index) =>
-      index >= paramCount && (type === "f32" || type === "f64" || type === "v128")
-        ? { shape: Shape.NONE, isMoved: false, definitions: [], uses: [] }
-        : undefined,
-    );
+  /** Starts over with a body of these locals. */
+  begin(types: readonly ValueType[], paramCount: number): void {
+    this.#locals = [];
+    for (let index = paramCount; index < types.length; index++) {
+      const type = types[index];
+      if (type === "f32" || type === "f64" || type === "v128")
+        this.#locals[index] = { shape: Shape.NONE, isMoved: false, definitions: [], uses: [] };
+    }
+  }
+
+  /** Whether any local is covered. */
+  get any(): boolean {
+    return this.#locals.length > 0;
   }
 
   /** Whether writes of this local are to be reported here. */

@@ -1,6 +1,7 @@
 // Writes one function body: instructions, temporaries, gas and stack bookkeeping, branch hints.
 // Knows nothing of the original instructions; instrument-body.ts drives it.
 import { assert } from "gyrotron/base";
+import { type CodeSection, localGroups } from "./code-section.ts";
 import type { AddressType } from "./ic0-signatures.ts";
 import { VALUE_TYPE_BYTES, type ValueType } from "./module.ts";
 import { Op, PREFIX_FC, PREFIX_FD } from "./opcodes.ts";
@@ -29,44 +30,77 @@ export const SIDE_MEMORY = 1;
 /** log2 of the page size that the dirty map counts. */
 export const PAGE_SHIFT = 12;
 
-/** A body under construction; gas lives in a local of it. */
+/** What a temporary local is for: with its type this tells it apart from others of the function. */
+export const Temporary = {
+  STACK: 0,
+  STORED: 1,
+  BASE: 2,
+  FIRST: 3,
+  LAST: 4,
+  COUNT: 5,
+  SECOND: 6,
+  FLOAT: 7,
+  LANES: 8,
+  LOW: 9,
+  HIGH: 10,
+  STEPS: 11,
+} as const;
+
+/** Bits of a key of a temporary that tell what it is for; those above are of its type. */
+const TEMPORARY_BITS = 4;
+/** Low bits of a value type's byte, which differ from type to type. */
+const TYPE_MASK = 0x1f;
+
+/** Writes one body after another; gas lives in a local of each. */
 export class FunctionEmitter {
   readonly runtime: Runtime;
   readonly code: WasmWriter = new WasmWriter();
-  readonly gas: number;
+  gas = 0;
   /** Offsets in `code` of branches that are seldom taken. */
   readonly #hints: number[] = [];
-  readonly #paramCount: number;
-  readonly #locals: ValueType[];
-  readonly #temporaries: Map<string, number> = new Map();
+  #paramCount = 0;
+  #locals: ValueType[] = [];
+  /** Index of each temporary, or 0: the first local is never one. */
+  readonly #temporaries = new Uint32Array((TYPE_MASK + 1) << TEMPORARY_BITS);
+  #hasTemporaries = false;
 
-  constructor(runtime: Runtime, locals: readonly ValueType[], paramCount: number) {
+  constructor(runtime: Runtime) {
     this.runtime = runtime;
+  }
+
+  /** Starts a body with these parameters and locals. */
+  begin(locals: readonly ValueType[], paramCount: number): void {
+    this.code.clear();
+    this.#hints.length = 0;
     this.#locals = [...locals];
     this.#paramCount = paramCount;
+    if (this.#hasTemporaries) this.#temporaries.fill(0);
+    this.#hasTemporaries = false;
     this.gas = this.#addLocal("i64");
   }
 
-  /** The local of this name and type, which no other code of the function uses. */
-  temporary(type: ValueType, name: string): number {
-    const key = `${type} ${name}`;
-    const found = this.#temporaries.get(key);
-    if (found !== undefined) return found;
+  /** The local of this type for this purpose (of `Temporary`), which no other code of the function uses. */
+  temporary(type: ValueType, purpose: number): number {
+    const key = ((VALUE_TYPE_BYTES[type] & TYPE_MASK) << TEMPORARY_BITS) | purpose;
+    const found = this.#temporaries[key]!;
+    if (found !== 0) return found;
     const index = this.#addLocal(type);
-    this.#temporaries.set(key, index);
+    this.#temporaries[key] = index;
+    this.#hasTemporaries = true;
     return index;
   }
 
-  op(...codes: number[]): void {
-    for (const code of codes) {
-      if (code >= PREFIX_FC) {
-        this.code.u8(code >= PREFIX_FD ? 0xfd : 0xfc);
-        this.code.u32(code & 0xff);
-      } else this.code.u8(code);
-    }
+  /** One instruction without immediates, or two. */
+  op(code: number, next = -1): void {
+    if (code >= PREFIX_FC) {
+      this.code.u8(code >= PREFIX_FD ? 0xfd : 0xfc);
+      this.code.u32(code & 0xff);
+    } else this.code.u8(code);
+    if (next >= 0) this.op(next);
   }
 
   opIndex(code: number, index: number): void {
+    if (code < PREFIX_FC && index < 0x80) return this.code.pair(code, index);
     this.op(code);
     this.code.u32(index);
   }
@@ -107,7 +141,7 @@ export class FunctionEmitter {
   /** Opens an `if` without results that is seldom entered. */
   ifUnlikely(): void {
     this.#hints.push(this.code.length);
-    this.code.bytes(Op.IF, 0x40);
+    this.code.pair(Op.IF, 0x40);
   }
 
   end(): void {
@@ -150,28 +184,10 @@ export class FunctionEmitter {
     this.set(this.gas);
   }
 
-  /** The body with its locals, and the offsets of the hinted branches in it. */
-  finish(): { bytes: Uint8Array; hints: readonly number[] } {
+  /** Adds the finished body to `section`. */
+  finish(section: CodeSection): void {
     this.end();
-    const body = new WasmWriter();
-    this.#writeLocals(body);
-    const shift = body.length;
-    body.raw(this.code.view());
-    return { bytes: body.finish(), hints: this.#hints.map((offset) => offset + shift) };
-  }
-
-  #writeLocals(writer: WasmWriter): void {
-    const groups: { type: ValueType; count: number }[] = [];
-    for (const type of this.#locals.slice(this.#paramCount)) {
-      const last = groups.at(-1);
-      if (last?.type === type) last.count++;
-      else groups.push({ type, count: 1 });
-    }
-    writer.u32(groups.length);
-    for (const { type, count } of groups) {
-      writer.u32(count);
-      writer.u8(VALUE_TYPE_BYTES[type]);
-    }
+    section.add(localGroups(this.#locals, this.#paramCount), this.code, this.#hints);
   }
 
   #addLocal(type: ValueType): number {

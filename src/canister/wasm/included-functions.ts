@@ -1,7 +1,7 @@
 // Small functions of one straight line: their callers charge for them, so that such a call needs no
 // bookkeeping at all. Only functions that nothing but direct calls can reach.
 import { Body } from "./body.ts";
-import { decodeBody } from "./decode-body.ts";
+import { BodyDecoder } from "./decode-body.ts";
 import { LEAF_BYTES_FREE, stackBytesOf } from "./instrument-body.ts";
 import { addressTypeOf, type ConstantValue, type WasmModule } from "./module.ts";
 import { Op, WEIGHT_32, WEIGHT_64 } from "./opcodes.ts";
@@ -14,11 +14,13 @@ export function includedFunctions(module: WasmModule): Map<number, number> {
   const reachable = otherwiseReachable(module);
   const included = new Map<number, number>();
   const body = new Body();
+  const decoder = new BodyDecoder(module, body);
+  const weights = addressTypeOf(module) === "i32" ? WEIGHT_32 : WEIGHT_64;
   module.bodies.forEach(({ start, end }, i) => {
     const index = module.imports.length + i;
     if (end - start > BODY_BYTES_MAX || reachable.has(index)) return;
-    decodeBody(module, i, body);
-    const weight = straightWeight(body, addressTypeOf(module) === "i32" ? WEIGHT_32 : WEIGHT_64);
+    decoder.decode(i);
+    const weight = straightWeight(body, weights);
     if (weight !== undefined) included.set(index, weight);
   });
   return included;

@@ -12,11 +12,33 @@ const LOCALS_MAX = 49_900;
 const OFFSET_MAX = 2 ** 40;
 
 const VOID: FunctionType = { params: [], results: [] };
+const ONE_RESULT: Readonly<Record<ValueType, FunctionType>> = {
+  i32: { params: [], results: ["i32"] },
+  i64: { params: [], results: ["i64"] },
+  f32: { params: [], results: ["f32"] },
+  f64: { params: [], results: ["f64"] },
+  v128: { params: [], results: ["v128"] },
+  funcref: { params: [], results: ["funcref"] },
+  externref: { params: [], results: ["externref"] },
+};
 
-/** A cursor over the instructions of function `index` of those defined in the module. */
+/** 1 for immediates that are one index. */
+const IS_INDEX: Uint8Array = new Uint8Array(Math.max(...Object.values(Immediate)) + 1);
+for (const kind of [
+  Immediate.LABEL,
+  Immediate.FUNCTION,
+  Immediate.LOCAL,
+  Immediate.GLOBAL,
+  Immediate.TABLE,
+  Immediate.DATA,
+  Immediate.ELEMENT,
+])
+  IS_INDEX[kind] = 1;
+
+/** A cursor over the instructions of one function of a module, then of the next. */
 export class InstructionReader {
-  readonly reader: WasmReader;
-  readonly type: FunctionType;
+  reader: WasmReader;
+  type: FunctionType = VOID;
   /** Instructions read so far. */
   count = 0;
   /** Main immediate of the last instruction: an index, a memory offset or an i32 constant. */
@@ -28,14 +50,20 @@ export class InstructionReader {
   /** Labels of a br_table. */
   labels: number[] = [];
   readonly #module: WasmModule;
-  readonly #index: number;
+  #index = 0;
 
-  constructor(module: WasmModule, index: number) {
-    const { start, end } = module.bodies[index]!;
+  constructor(module: WasmModule) {
     this.#module = module;
+    this.reader = new WasmReader(module.bytes, 0, 0);
+  }
+
+  /** Goes to the beginning of function `index` of those defined in the module. */
+  begin(index: number): void {
+    const { start, end } = this.#module.bodies[index]!;
     this.#index = index;
-    this.reader = new WasmReader(module.bytes, start, end);
-    this.type = this.typeAt(module.functions[index]!);
+    this.reader = new WasmReader(this.#module.bytes, start, end);
+    this.type = this.typeAt(this.#module.functions[index]!);
+    this.count = 0;
   }
 
   /** Types of parameters and locals, which come before the code. */
@@ -56,26 +84,59 @@ export class InstructionReader {
   /** Reads an instruction; returns its opcode, its immediates go to the fields. */
   next(): number {
     const reader = this.reader;
-    const start = reader.offset;
-    let op = reader.u8();
-    if (op === 0xfc || op === 0xfd) {
-      const code = reader.u32();
-      if (code > 0xff) throw reader.unsupported("instruction", start);
-      op = (op === 0xfc ? PREFIX_FC : PREFIX_FD) + code;
-    }
+    const { bytes, offset: start, end } = reader;
+    if (start >= end) throw reader.malformed("unexpected end");
+    const op = bytes[start]!;
     const kind = IMMEDIATE[op]!;
-    if (kind === Immediate.ABSENT) throw reader.unsupported("instruction", start);
-    this.count++;
-    if (this.count > FUNCTION_BODY_INSTRUCTIONS_MAX) {
-      throw new WasmError({
-        code: "canister/wasm-limit",
-        what: `Wasm module contains a function at index ${this.#index} of size ${this.count} that exceeds the maximum allowed size of ${FUNCTION_BODY_INSTRUCTIONS_MAX}.`,
-      });
-    }
     this.a = 0;
     this.b = 0;
+    this.count++;
+    if (this.count > FUNCTION_BODY_INSTRUCTIONS_MAX) throw this.#tooLong();
+    reader.offset = start + 1;
+    if (kind === Immediate.NONE) return op;
+    // Nine of ten immediates are one byte, or two of a memory access.
+    const first = start + 1 < end ? bytes[start + 1]! : 0x80;
+    if (first < 0x80) {
+      if (IS_INDEX[kind] === 1) {
+        this.a = first;
+        reader.offset = start + 2;
+        return op;
+      }
+      if (kind === Immediate.I32) {
+        this.a = (first << 25) >> 25;
+        reader.offset = start + 2;
+        return op;
+      }
+      const second = start + 2 < end ? bytes[start + 2]! : 0x80;
+      if (kind === Immediate.MEMARG && first < 0x20 && second < 0x80) {
+        this.a = second;
+        this.b = first;
+        reader.offset = start + 3;
+        return op;
+      }
+    }
+    if (op === 0xfc || op === 0xfd) return this.#nextPrefixed(op, start);
+    if (kind === Immediate.ABSENT) throw reader.unsupported("instruction", start);
     this.#readImmediates(kind);
     return op;
+  }
+
+  #nextPrefixed(prefix: number, start: number): number {
+    const reader = this.reader;
+    const code = reader.u32();
+    if (code > 0xff) throw reader.unsupported("instruction", start);
+    const op = (prefix === 0xfc ? PREFIX_FC : PREFIX_FD) + code;
+    const kind = IMMEDIATE[op]!;
+    if (kind === Immediate.ABSENT) throw reader.unsupported("instruction", start);
+    this.#readImmediates(kind);
+    return op;
+  }
+
+  #tooLong(): WasmError {
+    return new WasmError({
+      code: "canister/wasm-limit",
+      what: `Wasm module contains a function at index ${this.#index} of size ${this.count} that exceeds the maximum allowed size of ${FUNCTION_BODY_INSTRUCTIONS_MAX}.`,
+    });
   }
 
   #readImmediates(kind: number): void {
@@ -130,7 +191,7 @@ export class InstructionReader {
         this.a = reader.s32();
         break;
       case Immediate.I64:
-        reader.s64();
+        reader.skip64();
         break;
       case Immediate.F32:
         reader.skip(4);
@@ -156,7 +217,7 @@ export class InstructionReader {
       reader.u8();
       return VOID;
     }
-    if (byte >= 0x40 && byte < 0x80) return { params: [], results: [reader.valueType()] };
+    if (byte >= 0x40 && byte < 0x80) return ONE_RESULT[reader.valueType()];
     const index = reader.s33();
     if (index < 0) throw reader.malformed("block type");
     return this.typeAt(index);

@@ -2,7 +2,7 @@
 // and canonical NaNs. Spec: docs/spec/06-canister-runtime.md section 3.
 import { present } from "gyrotron/base";
 import { type Body, Flag, UNROLLED_ROUNDS } from "./body.ts";
-import { FunctionEmitter, type Runtime } from "./function-emitter.ts";
+import { type FunctionEmitter, type Runtime, Temporary } from "./function-emitter.ts";
 import {
   type FunctionType,
   VALUE_TYPE_BYTES,
@@ -12,6 +12,7 @@ import {
 import {
   MAKES_SHAPE,
   Op,
+  OPCODE_COUNT,
   PREFIX_FC,
   Shape,
   STORE_BYTES,
@@ -41,11 +42,6 @@ export function stackBytesOf(body: Body): number {
   return frame + (body.loops ? 2 : 1) * body.engineSlots;
 }
 
-export interface InstrumentedBody {
-  readonly bytes: Uint8Array;
-  readonly hints: readonly number[];
-}
-
 export interface BodyContext {
   readonly module: WasmModule;
   readonly runtime: Runtime;
@@ -56,55 +52,64 @@ export interface BodyContext {
   readonly typeIndexOf: (type: FunctionType) => number;
 }
 
-/** The instrumented form of a decoded body of type `type`; an included one charges nothing. */
-export function instrumentBody(
-  context: BodyContext,
-  type: FunctionType,
-  body: Body,
-  isIncluded: boolean,
-): InstrumentedBody {
-  return new BodyInstrumenter(context, type, body, isIncluded).run();
-}
-
-class BodyInstrumenter {
+/** Writes the decoded bodies of a module, one at a time, to an emitter. */
+export class BodyInstrumenter {
   readonly #context: BodyContext;
   readonly #runtime: Runtime;
-  readonly #type: FunctionType;
   readonly #body: Body;
-  readonly #isIncluded: boolean;
   readonly #emit: FunctionEmitter;
   readonly #weights: Uint16Array;
+  #type: FunctionType = { params: [], results: [] };
+  #isIncluded = false;
   /** Index of the instruction that opened each block. */
   readonly #openers: number[] = [];
-  readonly #stackBytes: number;
+  #stackBytes = 0;
   /** Number of blocks around the unrolled loop that is being written, if one is. */
   #exitFrame: number | undefined;
   readonly #caches: Map<number, number> = new Map();
   /** Weight of the straight line so far that is not yet charged. */
   #pending = 0;
 
-  constructor(context: BodyContext, type: FunctionType, body: Body, isIncluded: boolean) {
+  constructor(context: BodyContext, body: Body, emit: FunctionEmitter) {
     this.#context = context;
     this.#runtime = context.runtime;
-    this.#type = type;
     this.#body = body;
-    this.#isIncluded = isIncluded;
-    this.#emit = new FunctionEmitter(context.runtime, body.localTypes, type.params.length);
+    this.#emit = emit;
     this.#weights = context.runtime.address === "i32" ? WEIGHT_32 : WEIGHT_64;
-    this.#stackBytes = stackBytesOf(body);
   }
 
-  run(): InstrumentedBody {
+  /** Writes the instrumented form of the body, of type `type`; an included one charges nothing. */
+  run(type: FunctionType, isIncluded: boolean): void {
+    this.#type = type;
+    this.#isIncluded = isIncluded;
+    this.#emit.begin(this.#body.localTypes, type.params.length);
+    this.#openers.length = 0;
+    this.#stackBytes = stackBytesOf(this.#body);
+    this.#exitFrame = undefined;
+    this.#pending = 0;
+    if (this.#caches.size > 0) this.#caches.clear();
     if (!this.#isIncluded) this.#enter();
     if (this.#body.returns) this.#openWrapper();
     this.#range(0, this.#body.count);
-    return this.#emit.finish();
   }
 
   #range(start: number, end: number): void {
+    const { ops, flags, starts, ends, unrolled } = this.#body;
     for (let at = start; at < end; at++) {
-      const op = this.#body.ops[at]!;
-      const loopEnd = op === Op.LOOP ? this.#body.unrolled.get(at) : undefined;
+      let op = ops[at]!;
+      if (IS_COPIED[op] === 1 && (flags[at]! & Flag.CANONICALISE) === 0) {
+        // What is copied lies in one piece: nothing is left out but behind a branch.
+        const first = at;
+        do {
+          this.#pending += this.#weights[op]!;
+          at++;
+          op = ops[at]!;
+        } while (at < end && IS_COPIED[op] === 1 && (flags[at]! & Flag.CANONICALISE) === 0);
+        this.#emit.code.slice(this.#context.module.bytes, starts[first]!, ends[at - 1]!);
+        at--;
+        continue;
+      }
+      const loopEnd = op === Op.LOOP ? unrolled.get(at) : undefined;
       if (loopEnd === undefined) {
         this.#pending += this.#weights[op]!;
         this.#instruction(op, at);
@@ -183,7 +188,7 @@ class BodyInstrumenter {
   }
 
   get #stackLocal(): number {
-    return this.#emit.temporary("i32", "stack");
+    return this.#emit.temporary("i32", Temporary.STACK);
   }
 
   #instruction(op: number, at: number): void {
@@ -309,14 +314,14 @@ class BodyInstrumenter {
   #store(op: number, at: number): void {
     if ((this.#body.flags[at]! & Flag.COVERED) !== 0) return this.#copy(at);
     const emit = this.#emit;
-    const value = emit.temporary(present(valueTypeFromByte(STORE_TYPE[op]!)), "stored");
-    const base = emit.temporary(this.#runtime.address, "base");
+    const value = emit.temporary(present(valueTypeFromByte(STORE_TYPE[op]!)), Temporary.STORED);
+    const base = emit.temporary(this.#runtime.address, Temporary.BASE);
     const offset = this.#body.a[at]!;
     const { low, high } = this.#body.spans.get(at) ?? {
       low: offset,
       high: offset + STORE_BYTES[op]!,
     };
-    const first = low === 0 ? base : emit.temporary(this.#runtime.address, "first");
+    const first = low === 0 ? base : emit.temporary(this.#runtime.address, Temporary.FIRST);
     emit.set(value);
     emit.set(base);
     if (low !== 0) {
@@ -349,14 +354,14 @@ class BodyInstrumenter {
     if (op === Op.DATA_DROP || op === Op.ELEM_DROP || op === PREFIX_FC + 16) return this.#copy(at);
     this.#flush();
     const countType = this.#countType(op, at);
-    const count = emit.temporary(countType, "count");
+    const count = emit.temporary(countType, Temporary.COUNT);
     if (op < Op.MEMORY_INIT || op > Op.MEMORY_FILL) {
       emit.tee(count);
       this.#chargeCount(count, countType);
       return this.#copy(at);
     }
-    const second = emit.temporary(op === Op.MEMORY_COPY ? address : "i32", "second");
-    const base = emit.temporary(address, "base");
+    const second = emit.temporary(op === Op.MEMORY_COPY ? address : "i32", Temporary.SECOND);
+    const base = emit.temporary(address, Temporary.BASE);
     emit.set(count);
     emit.set(second);
     emit.set(base);
@@ -414,12 +419,12 @@ class BodyInstrumenter {
   #canonicalise(shape: number): void {
     const emit = this.#emit;
     const { type, notEqual, vector } = present(CANONICAL[shape]);
-    const value = emit.temporary(type, "float");
+    const value = emit.temporary(type, Temporary.FLOAT);
     emit.tee(value);
     emit.get(value);
     emit.op(notEqual);
     if (vector) {
-      emit.tee(emit.temporary("v128", "lanes"));
+      emit.tee(emit.temporary("v128", Temporary.LANES));
       emit.op(Op.V128_ANY_TRUE);
     }
     emit.ifUnlikely();
@@ -427,7 +432,7 @@ class BodyInstrumenter {
       emit.op(Op.V128_CONST);
       emit.code.raw(CANONICAL_BYTES[shape]!);
       emit.get(value);
-      emit.get(emit.temporary("v128", "lanes"));
+      emit.get(emit.temporary("v128", Temporary.LANES));
       emit.op(Op.V128_BITSELECT);
     } else {
       emit.op(shape === Shape.F32 ? Op.F32_CONST : Op.F64_CONST);
@@ -437,6 +442,14 @@ class BodyInstrumenter {
     emit.end();
     emit.get(value);
   }
+}
+
+/** 1 for instructions that are written as they were read, unless their NaNs must be canonical. */
+const IS_COPIED: Uint8Array = new Uint8Array(OPCODE_COUNT);
+for (let op = Op.RETURN_CALL_INDIRECT + 1; op < OPCODE_COUNT; op++) {
+  const isBulk = op >= Op.MEMORY_INIT && op <= Op.TABLE_FILL;
+  const isMoved = op === Op.REF_FUNC || op === Op.MEMORY_SIZE || op === Op.MEMORY_GROW;
+  if (STORE_BYTES[op] === 0 && !isBulk && !isMoved) IS_COPIED[op] = 1;
 }
 
 /** The width of the caches that serve accesses of `bytes`: a power of two. */

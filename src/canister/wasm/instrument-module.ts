@@ -3,9 +3,10 @@
 // Spec: docs/spec/06-canister-runtime.md sections 2 and 3.
 import { writeConstant } from "./constant.ts";
 import { Body } from "./body.ts";
-import { decodeBody } from "./decode-body.ts";
+import { CodeSection } from "./code-section.ts";
+import { BodyDecoder } from "./decode-body.ts";
 import { FunctionEmitter, type Runtime } from "./function-emitter.ts";
-import { type BodyContext, type InstrumentedBody, instrumentBody } from "./instrument-body.ts";
+import { type BodyContext, BodyInstrumenter } from "./instrument-body.ts";
 import {
   addressTypeOf,
   type ElementSegment,
@@ -53,11 +54,12 @@ class ModuleInstrumenter {
   readonly #firstAdded: number;
   readonly #entries: readonly EntryFunction[];
   readonly #guard: StoreGuard;
-  readonly #output: WasmWriter = new WasmWriter();
+  readonly #output: WasmWriter;
   readonly #references: Set<number> = new Set();
 
   constructor(module: WasmModule) {
     this.#module = module;
+    this.#output = new WasmWriter(2 * module.bytes.length);
     this.#types = [...module.types];
     const address = addressTypeOf(module);
     this.#imports = [
@@ -96,7 +98,10 @@ class ModuleInstrumenter {
   run(): Instrumented {
     const module = this.#module;
     const body = new Body();
-    const bodies: InstrumentedBody[] = [];
+    const decoder = new BodyDecoder(module, body);
+    const defined = module.imports.length + this.#imports.length;
+    const bodies = new CodeSection(defined, 2 * module.codeSectionBytes);
+    const emit = new FunctionEmitter(this.#runtime);
     let instructionCount = 0;
     let mutatesInstance = false;
     const included = includedFunctions(module);
@@ -107,19 +112,21 @@ class ModuleInstrumenter {
       includedWeight: (index) => included.get(index),
       typeIndexOf: (type) => this.#typeIndexOf(type),
     };
+    const instrumenter = new BodyInstrumenter(context, body, emit);
     for (let i = 0; i < module.functions.length; i++) {
-      decodeBody(module, i, body);
+      decoder.decode(i);
       instructionCount += body.instructionCount;
       mutatesInstance ||= body.mutatesInstance;
       for (const index of body.references) this.#references.add(index);
       const isIncluded = included.has(module.imports.length + i);
-      bodies.push(instrumentBody(context, module.types[module.functions[i]!]!, body, isIncluded));
+      instrumenter.run(module.types[module.functions[i]!]!, isIncluded);
+      emit.finish(bodies);
     }
     const added = [...this.#entries, this.#refillFunction(), ...this.#guard.functions()];
     for (const { type, write } of added) {
-      const emit = new FunctionEmitter(this.#runtime, type.params, type.params.length);
+      emit.begin(type.params, type.params.length);
       write(emit);
-      bodies.push(emit.finish());
+      emit.finish(bodies);
     }
     this.#write(
       bodies,
@@ -128,7 +135,7 @@ class ModuleInstrumenter {
     return { code: this.#output.finish(), instructionCount, mutatesInstance };
   }
 
-  #write(bodies: readonly InstrumentedBody[], added: readonly FunctionType[]): void {
+  #write(bodies: CodeSection, added: readonly FunctionType[]): void {
     const output = this.#output;
     output.bytes(0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00);
     // Further types may be registered while these sections are written, so types come last here.
@@ -142,8 +149,8 @@ class ModuleInstrumenter {
     output.section(7, this.#exportSection());
     output.section(9, this.#elementSection());
     output.section(12, this.#dataCountSection());
-    output.section(0, this.#hintSection(bodies));
-    output.section(10, codeSection(bodies));
+    output.section(0, ...bodies.hints());
+    output.section(10, ...bodies.bodies());
     output.section(11, this.#dataSection());
     output.section(0, writeNameSection(this.#module, this.#mapFunction));
   }
@@ -274,25 +281,6 @@ class ModuleInstrumenter {
     });
   }
 
-  #hintSection(bodies: readonly InstrumentedBody[]): WasmWriter {
-    const first = this.#module.imports.length + this.#imports.length;
-    const hinted = bodies.flatMap(({ hints }, i) =>
-      hints.length > 0 ? [{ index: first + i, hints }] : [],
-    );
-    const writer = new WasmWriter();
-    writer.name("metadata.code.branch_hint");
-    writer.u32(hinted.length);
-    for (const { index, hints } of hinted) {
-      writer.u32(index);
-      writer.u32(hints.length);
-      for (const offset of hints) {
-        writer.u32(offset);
-        writer.bytes(1, 0);
-      }
-    }
-    return writer;
-  }
-
   /** What the host can call. Entries reset the store guard, then leave the stack to the original. */
   #entryFunctions(): EntryFunction[] {
     const { address } = this.#runtime;
@@ -378,13 +366,6 @@ const TRANSFER: Readonly<Record<ValueType, { load: number; store: number }>> = {
   funcref: NEVER,
   externref: NEVER,
 };
-
-function codeSection(bodies: readonly InstrumentedBody[]): WasmWriter {
-  return vector(bodies, (writer, { bytes }) => {
-    writer.u32(bytes.length);
-    writer.raw(bytes);
-  });
-}
 
 /** A vector section's content; empty (so left out) if there are no items. */
 function vector<T>(items: readonly T[], write: (writer: WasmWriter, item: T) => void): WasmWriter {

@@ -35,6 +35,11 @@ export class WasmReader {
   /** Unsigned LEB128 of 32 bits, at most 5 bytes. */
   u32(): number {
     const start = this.offset;
+    const first = this.bytes[start];
+    if (first !== undefined && first < 0x80 && start < this.end) {
+      this.offset = start + 1;
+      return first;
+    }
     let value = 0;
     for (let shift = 0; shift < 35; shift += 7) {
       const byte = this.u8();
@@ -55,9 +60,17 @@ export class WasmReader {
 
   /** Signed LEB128 of 32 bits. */
   s32(): number {
-    const byte = this.bytes[this.offset];
-    if (byte !== undefined && byte < 0x80 && this.offset < this.end) return (this.u8() << 25) >> 25;
-    return Number(this.#signed(32));
+    const start = this.offset;
+    let value = 0;
+    for (let shift = 0; shift < 28; shift += 7) {
+      const byte = this.u8();
+      value |= (byte & 0x7f) << shift;
+      if (byte < 0x80) return (value << (25 - shift)) >> (25 - shift);
+    }
+    const last = this.u8();
+    // Of the fifth byte four bits count; the others repeat the sign.
+    if (last < 0x08 || (last >= 0x78 && last < 0x80)) return value | (last << 28);
+    throw this.malformed("integer too large", start);
   }
 
   /** Signed LEB128 of 33 bits, as block types are written. */
@@ -80,6 +93,13 @@ export class WasmReader {
       value |= BigInt(byte & 0x7f) << shift;
       if (byte < 0x80) return value;
     }
+    throw this.malformed("integer too large", start);
+  }
+
+  /** Passes over an integer of at most 64 bits. */
+  skip64(): void {
+    const start = this.offset;
+    for (let left = 10; left > 0; left--) if (this.u8() < 0x80) return;
     throw this.malformed("integer too large", start);
   }
 

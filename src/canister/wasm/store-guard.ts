@@ -8,6 +8,7 @@ import {
   type FunctionEmitter,
   PAGE_SHIFT,
   SIDE_MEMORY,
+  Temporary,
 } from "./function-emitter.ts";
 import type { AddressType } from "./ic0-signatures.ts";
 import type { FunctionType } from "./module.ts";
@@ -126,8 +127,8 @@ export class StoreGuard {
 
   /** (address, bytes of the store): has clean pages marked; whether the cache should move. */
   #writeAdmit(emit: FunctionEmitter): void {
-    const first = emit.temporary("i32", "first");
-    const last = emit.temporary("i32", "last");
+    const first = emit.temporary("i32", Temporary.FIRST);
+    const last = emit.temporary("i32", Temporary.LAST);
     emit.get(0);
     pageOfAddress(emit);
     emit.tee(first);
@@ -161,9 +162,9 @@ export class StoreGuard {
 
   /** (address, bytes of the store) -> (start of the dirty range, addresses a store may start at). */
   #writeExtent(emit: FunctionEmitter): void {
-    const low = emit.temporary("i32", "low");
-    const high = emit.temporary("i32", "high");
-    const steps = emit.temporary("i32", "steps");
+    const low = emit.temporary("i32", Temporary.LOW);
+    const high = emit.temporary("i32", Temporary.HIGH);
+    const steps = emit.temporary("i32", Temporary.STEPS);
     emit.get(0);
     pageOfAddress(emit);
     emit.tee(low);

@@ -2,7 +2,7 @@
 // object: the first one's check covers the bytes of all, and the others need none. Nothing between
 // them may branch, call, or trap for another reason than an access out of bounds.
 import { type Body, Flag } from "./body.ts";
-import { MEMORY_TRAPS_ONLY, Op, STORE_BYTES } from "./opcodes.ts";
+import { Op, STORE_BYTES } from "./opcodes.ts";
 
 /** Longest span in bytes; so it touches at most two pages. */
 export const SPAN_BYTES_MAX = 256;
@@ -25,21 +25,38 @@ interface Group {
 export class StoreSpans {
   readonly #body: Body;
   readonly #open: Map<number, Group> = new Map();
-  readonly #versions: Map<number, number> = new Map();
+  /** For each local the instruction that wrote it last, plus one. */
+  #versions = new Uint32Array(64);
 
   constructor(body: Body) {
     this.#body = body;
   }
 
-  /** Takes note of instruction `at`; `address` made the address of a store, or is -1. */
-  follow(op: number, at: number, address: number): void {
-    const body = this.#body;
-    if (op === Op.LOCAL_SET || op === Op.LOCAL_TEE) this.#versions.set(body.a[at]!, at + 1);
-    if (op === Op.LOCAL_GET || op === Op.LOCAL_TEE) {
-      body.versions[at] = this.#versions.get(body.a[at]!) ?? 0;
-    } else if (STORE_BYTES[op]! > 0) {
-      if (address >= 0) this.#store(op, at, address);
-    } else if (MEMORY_TRAPS_ONLY[op] === 0) this.#open.clear();
+  /** Starts over with a body of so many locals. */
+  begin(localCount: number): void {
+    this.#open.clear();
+    if (localCount > this.#versions.length) this.#versions = new Uint32Array(2 * localCount);
+    else this.#versions.fill(0, 0, localCount);
+  }
+
+  /** Takes note that instruction `at` writes a local. */
+  write(local: number, at: number): void {
+    this.#versions[local] = at + 1;
+  }
+
+  /** Takes note that instruction `at` leaves the value of a local. */
+  read(local: number, at: number): void {
+    this.#body.versions[at] = this.#versions[local]!;
+  }
+
+  /** Takes note of an instruction after which a store must be checked anew. */
+  interrupt(): void {
+    if (this.#open.size > 0) this.#open.clear();
+  }
+
+  /** Takes note of store `at`; `address` made its address, or is -1. */
+  store(op: number, at: number, address: number): void {
+    if (address >= 0) this.#store(op, at, address);
   }
 
   #store(op: number, at: number, address: number): void {

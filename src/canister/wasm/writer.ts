@@ -3,8 +3,12 @@ import { assert, encodeSleb128, encodeUleb128, utf8Bytes } from "gyrotron/base";
 
 /** Appends bytes; reusable after `clear`. */
 export class WasmWriter {
-  #bytes = new Uint8Array(1024);
+  #bytes: Uint8Array<ArrayBuffer>;
   length = 0;
+
+  constructor(capacity = 1024) {
+    this.#bytes = new Uint8Array(capacity);
+  }
 
   clear(): void {
     this.length = 0;
@@ -20,8 +24,18 @@ export class WasmWriter {
     for (const value of values) this.u8(value);
   }
 
+  /** Two bytes. */
+  pair(first: number, second: number): void {
+    const at = this.length;
+    if (at + 2 > this.#bytes.length) this.#reserve(2);
+    this.#bytes[at] = first;
+    this.#bytes[at + 1] = second;
+    this.length = at + 2;
+  }
+
   u32(value: number): void {
     assert(value >= 0 && value <= 0xffff_ffff, "u32 out of range");
+    if (value < 0x80) return this.u8(value);
     this.#reserve(5);
     let rest = value;
     while (rest >= 0x80) {
@@ -33,6 +47,7 @@ export class WasmWriter {
 
   /** Signed LEB128 of an integer of at most 53 bits. */
   signed(value: number): void {
+    if (value >= -0x40 && value < 0x40) return this.u8(value & 0x7f);
     assert(Number.isSafeInteger(value), "integer out of range");
     let rest = value;
     for (;;) {
@@ -69,17 +84,20 @@ export class WasmWriter {
   slice(bytes: Uint8Array, start: number, end: number): void {
     const length = end - start;
     this.#reserve(length);
-    if (length > 24) this.#bytes.set(bytes.subarray(start, end), this.length);
-    else for (let i = 0; i < length; i++) this.#bytes[this.length + i] = bytes[start + i]!;
-    this.length += length;
+    const to = this.#bytes;
+    const at = this.length;
+    if (length > 64) to.set(bytes.subarray(start, end), at);
+    else for (let i = 0; i < length; i++) to[at + i] = bytes[start + i]!;
+    this.length = at + length;
   }
 
-  /** A section with its size, unless `content` is empty. */
-  section(id: number, content: WasmWriter): void {
-    if (content.length === 0) return;
+  /** A section with its size, unless its content, given in parts, is empty. */
+  section(id: number, ...parts: readonly WasmWriter[]): void {
+    const length = parts.reduce((sum, part) => sum + part.length, 0);
+    if (length === 0) return;
     this.u8(id);
-    this.u32(content.length);
-    this.raw(content.view());
+    this.u32(length);
+    for (const part of parts) this.raw(part.view());
   }
 
   /** The bytes written, valid until the next write. */
