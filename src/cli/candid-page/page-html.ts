@@ -15,7 +15,7 @@ output[data-state=bad]{color:#c33}button{font:inherit;padding:.1rem .8rem}`;
 /** Puts arguments together as Candid text, sends them, shows what comes back. */
 const SCRIPT = `const quote=t=>JSON.stringify(t).replace(/\\\\u([0-9a-f]{4})/g,"\\\\u{$1}").replace(/\\\\[bf]/g,c=>c==="\\\\b"?"\\\\u{8}":"\\\\u{c}");
 const wrap={text:quote,principal:v=>"principal "+quote(v.trim()),candid:v=>v};
-for(const form of document.forms)form.addEventListener("submit",async event=>{event.preventDefault();
+for(const form of document.querySelectorAll("form[data-method],form[data-whole]"))form.addEventListener("submit",async event=>{event.preventDefault();
 const out=form.querySelector("output"),button=form.querySelector("button");
 const method=form.dataset.method??form.elements.method?.value;if(method===undefined)return;
 const fields=[...form.querySelectorAll("[data-kind]")].map(e=>wrap[e.dataset.kind](e.value));
