@@ -2,7 +2,7 @@
 
 import { existsSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
-import { createWasmBackend } from "gyrotron/backend";
+import { createWasmBackend } from "gyrotron/backend/wasm";
 import { DecodeError, GyrotronError } from "gyrotron/base";
 import { TextEmbedder } from "gyrotron/learn";
 import {

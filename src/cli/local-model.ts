@@ -4,7 +4,7 @@
 import { existsSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { type JobRun, type LanguageModel, type RunControls, runJob } from "gyrotron/accelerator";
-import { createWasmBackend } from "gyrotron/backend";
+import { createWasmBackend } from "gyrotron/backend/wasm";
 import type { Job } from "gyrotron/job";
 import { createGenerator, type TextGenerator } from "gyrotron/learn";
 import {

@@ -3,8 +3,9 @@
 
 import { DecodeError, utf8Bytes, utf8Text } from "gyrotron/base";
 import { sha256 } from "gyrotron/hash";
-import { Tokenizer as Library } from "@huggingface/tokenizers";
+import type { Tokenizer as Library } from "@huggingface/tokenizers";
 import { ModelError } from "./error.ts";
+import { openLibrary } from "./merge-ranks.ts";
 import type { TextTokenizer } from "./text-tokenizer.ts";
 
 const FILE_BYTES_MAX = 64 * 1024 * 1024;
@@ -48,8 +49,9 @@ export class HubTokenizer implements TextTokenizer {
   constructor(file: HubTokenizerFile, json: string = JSON.stringify(file)) {
     this.json = json;
     this.identity = sha256(utf8Bytes(this.json));
+    checkIds(file);
     try {
-      this.#library = new Library(file, {});
+      this.#library = openLibrary(file);
     } catch (error) {
       throw decodeError(
         `tokenizer.json: ${error instanceof Error ? error.message : String(error)}`,
@@ -58,15 +60,8 @@ export class HubTokenizer implements TextTokenizer {
     this.#spelling = spellingOf(file);
     this.dropsFirstBlank = this.#spelling === "metaspace";
     this.#added = new Map((file.added_tokens ?? []).map((token) => [token.id, token]));
-    const pieces: (string | undefined)[] = [];
-    for (const [piece, id] of this.#library.get_vocab(true)) {
-      if (!(Number.isInteger(id) && id >= 0 && id < TOKENS_MAX))
-        throw decodeError(`tokenizer.json: token ${id} is out of range`);
-      while (pieces.length <= id) pieces.push(undefined);
-      pieces[id] = piece;
-    }
-    this.#pieces = pieces;
-    this.vocabulary = pieces.length;
+    this.#pieces = this.#library.model.vocab;
+    this.vocabulary = this.#pieces.length;
   }
 
   encode(text: string): number[] {
@@ -138,6 +133,17 @@ function isAddedToken(value: unknown): value is AddedToken {
   if (typeof value !== "object" || value === null) return false;
   const { id, content, special } = value as Partial<AddedToken>;
   return Number.isSafeInteger(id) && typeof content === "string" && typeof special === "boolean";
+}
+
+/** The library keeps tokens in an array by id. */
+function checkIds({ model, added_tokens: added = [] }: HubTokenizerFile): void {
+  const check = (id: number): void => {
+    if (Number.isInteger(id) && id >= 0 && id < TOKENS_MAX) return;
+    throw decodeError(`tokenizer.json: token ${String(id)} is out of range`);
+  };
+  if (Array.isArray(model.vocab)) check(Math.max(0, model.vocab.length - 1));
+  else for (const piece in model.vocab) check(model.vocab[piece]!);
+  for (const { id } of added) check(id);
 }
 
 function spellingOf({ model, decoder }: HubTokenizerFile): Spelling {
