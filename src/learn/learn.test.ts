@@ -319,6 +319,8 @@ function slowSample(logits: Float32Array, p: SamplingParameters, random: bigint)
     kept.push(candidate);
     sum += candidate.w;
   }
+  const least = first[0]!.w * BigInt(p.minP ?? 0);
+  while (65536n * kept.at(-1)!.w < least) sum -= kept.pop()!.w;
   kept.sort((a, b) => a.i - b.i);
   const target = (random * sum) >> 64n;
   let running = 0n;
@@ -340,7 +342,8 @@ test("sampling is its definition", () => {
       fc.record({
         temperature: fc.integer({ min: 1, max: 2 ** 20 }),
         topK: fc.nat(20),
-        topP: fc.integer({ min: 1, max: 65536 }),
+        topP: fc.oneof(fc.integer({ min: 1, max: 65536 }), fc.constant(65536)),
+        minP: fc.oneof(fc.constant(0), fc.nat(65536)),
       }),
       fc.bigInt(0n, (1n << 64n) - 1n),
       (values, parameters, random) => {
@@ -354,6 +357,26 @@ test("sampling is its definition", () => {
     { seed, numRuns: 1500 },
   );
   for (let f = 0; f < 65536; f++) assert.equal(exp2Fraction(f), slowExp2(f));
+  // Enough tokens that most are left out before any are sorted, and that weights are often alike.
+  for (let i = 0; i < 40; i++) {
+    const [draw, other] = threefry([seed, 3], [i, 0]);
+    const spread = 2 + (draw % 40);
+    const logits = Float32Array.from(
+      { length: 1500 },
+      (_, token) => (threefry([i, 4], [token, 0])[0] % 1000) / (4000 / spread),
+    );
+    const parameters = {
+      temperature: 20000 + (other % 60000),
+      topK: [0, 1, 40, 400][i % 4]!,
+      topP: [65536, 60000, 30000][i % 3]!,
+      minP: [0, 0, 0, 2000, 40000][i % 5]!,
+    };
+    const random = (BigInt(draw) << 32n) | BigInt(other);
+    assert.equal(
+      sampleToken(logits, parameters, () => random),
+      slowSample(logits, parameters, random),
+    );
+  }
 });
 
 test("sampling follows the distribution", () => {

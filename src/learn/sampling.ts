@@ -3,6 +3,7 @@
 
 import { assert } from "gyrotron/base";
 import { bitsFromF32, EXP2_TABLE, powerOfTwo, temperatureScale } from "gyrotron/numerics";
+import { keepCandidates } from "./candidates.ts";
 import { checkInteger } from "./error.ts";
 
 /** How the next token is drawn. All integers. */
@@ -49,14 +50,23 @@ export function sampleToken(
     return candidates[sampleToken(among, parameters, random)]!;
   }
   if (parameters.temperature === 0) return argmax(logits);
-  assert(logits.length <= INDICES, "vocabulary too large");
   const weights = sampleWeights(logits, parameters.temperature);
-  const kept = keepCandidates(weights, parameters);
+  return drawAmong(weights, keepCandidates(weights, parameters), random);
+}
+
+/** The first index, of `kept` or all, at which the running sum of weights passes the random share of their sum. */
+function drawAmong(
+  weights: Uint32Array,
+  kept: Uint32Array | undefined,
+  random: () => bigint,
+): number {
+  const count = kept?.length ?? weights.length;
   let total = 0;
-  for (const i of kept) total += weights[i]!;
+  for (let j = 0; j < count; j++) total += weights[kept === undefined ? j : kept[j]!]!;
   const target = Number((random() * BigInt(total)) >> 64n);
   let sum = 0;
-  for (const i of kept) {
+  for (let j = 0; j < count; j++) {
+    const i = kept === undefined ? j : kept[j]!;
     sum += weights[i]!;
     if (sum > target) return i;
   }
@@ -70,34 +80,44 @@ function* indicesOf(allowed: Uint8Array): Generator<number> {
 /** The lowest index of the largest value. */
 export function argmax(values: Float32Array): number {
   let best = 0;
-  for (let i = 1; i < values.length; i++) if (values[i]! > values[best]!) best = i;
+  let largest = values[0]!;
+  for (let i = 1; i < values.length; i++) {
+    const value = values[i]!;
+    if (value > largest) {
+      largest = value;
+      best = i;
+    }
+  }
   return best;
 }
 
 /** Weights below 2^32, the largest 2^31 or more. */
-function sampleWeights(logits: Float32Array, temperature: number): Float64Array {
-  let largest = 0;
-  for (const x of logits) largest = Math.max(largest, Math.abs(x));
-  const exponent = gridExponent(largest);
-  const up = powerOfTwo(-exponent);
-  const weights = new Float64Array(logits.length);
-  let top = -Infinity;
-  for (let i = 0; i < weights.length; i++) {
-    weights[i] = logits[i]! * up + ROUNDER - ROUNDER;
-    if (weights[i]! > top) top = weights[i]!;
+function sampleWeights(logits: Float32Array, temperature: number): Uint32Array {
+  let low = 0;
+  let high = 0;
+  let first = -Infinity;
+  for (let i = 0; i < logits.length; i++) {
+    const x = logits[i]!;
+    if (x < low) low = x;
+    else if (x > high) high = x;
+    if (x > first) first = x;
   }
+  const exponent = gridExponent(Math.max(-low, high));
+  const up = powerOfTwo(-exponent);
+  // Rounding keeps order, so the largest logit has the largest mantissa.
+  const top = first * up + ROUNDER - ROUNDER;
   const scale = temperatureScale(temperature);
   const factor = scale.mantissa * powerOfTwo(scale.exponent + exponent + 16);
-  for (let i = 0; i < weights.length; i++) {
-    const z = Math.floor((weights[i]! - top) * factor);
-    const k = -Math.floor(z / 65536);
-    weights[i] = k > 31 ? 0 : Math.floor(exp2Fraction(z + k * 65536) * SHRINK[k]!);
+  const weights = new Uint32Array(logits.length);
+  for (let i = 0; i < logits.length; i++) {
+    const score = (logits[i]! * up + ROUNDER - ROUNDER - top) * factor;
+    // From 32 places down on nothing is left.
+    if (score < -2031616) continue;
+    const z = Math.floor(score) | 0;
+    weights[i] = (exp2Fraction(z & 65535) << 16) >>> -(z >> 16);
   }
   return weights;
 }
-
-/** `2^(16 - k)` for k in 0..31. */
-const SHRINK: Float64Array = Float64Array.from({ length: 32 }, (_, k) => powerOfTwo(16 - k));
 
 /** The exponent of quantize(x, 24) by the bits of the largest magnitude, section 2. */
 function gridExponent(largest: number): number {
@@ -108,48 +128,15 @@ function gridExponent(largest: number): number {
   return Math.min(exponent, 122);
 }
 
-/** `exp2_fraction` of section 5 in binary64. */
+/** `exp2_fraction` of section 5. */
 export function exp2Fraction(f: number): number {
   const r = f & 1023;
   const a = (r * 45426) >> 10;
-  const c = a + Math.floor((a * a) / 8388608);
-  const t = EXP2_TABLE[f >> 10]!;
-  return t + Math.floor((t * c + 2097152) / 4194304);
+  const c = a + (Math.imul(a, a) >>> 23);
+  const t = EXP2[f >> 10]!;
+  // Below 2^32, of which the shift takes the bits without a sign.
+  return t + ((Math.imul(t, c) + 2097152) >>> 22);
 }
 
-/** Indices with a weight that survive top-k and top-p, rising. */
-function keepCandidates(weights: Float64Array, parameters: SamplingParameters): Uint32Array {
-  const { topK, topP, minP = 0 } = parameters;
-  // Weight and index in one binary64 integer below 2^52, so that numbers sort as (weight, -index) do.
-  const keys = new Float64Array(weights.length);
-  let count = 0;
-  for (let i = 0; i < weights.length; i++) {
-    if (weights[i]! > 0) keys[count++] = weights[i]! * INDICES + (INDICES - 1 - i);
-  }
-  const isAll = topP === 65536 && minP === 0 && (topK === 0 || topK >= count);
-  const present = keys.subarray(0, count);
-  const kept = isAll ? present : keepBest(present.sort(), { topK, topP, minP });
-  return Uint32Array.from(kept, (key) => INDICES - 1 - (key % INDICES)).sort();
-}
-
-/** Indices are below this. */
-const INDICES = 1048576;
-
-/** The last keys of a rising list: `topK` at most, then as few as have the share `topP`, then none below `minP`. */
-function keepBest(
-  keys: Float64Array,
-  { topK, topP, minP }: { topK: number; topP: number; minP: number },
-): Float64Array {
-  const first = topK === 0 ? keys : keys.subarray(Math.max(0, keys.length - topK));
-  let total = 0;
-  for (const key of first) total += Math.floor(key / INDICES);
-  // The least sum s with 65536 s >= topP * total; the product may pass 2^53.
-  const needed = Number((BigInt(topP) * BigInt(total) + 65535n) >> 16n);
-  let sum = 0;
-  let start = first.length;
-  while (sum < needed) sum += Math.floor(first[--start]! / INDICES);
-  const largest = Math.floor(first.at(-1)! / INDICES);
-  // Both sides are below 2^48.
-  while (Math.floor(first[start]! / INDICES) * 65536 < largest * minP) start++;
-  return first.subarray(start);
-}
+/** The table on its own, because reading it from a frozen or shared one is slower. */
+const EXP2: Uint16Array = Uint16Array.from(EXP2_TABLE);
