@@ -147,11 +147,11 @@ function frameOf(choice: {
 function recordOf(
   name: string,
   hash: Uint8Array,
-  { shape, precision }: PreparedModel,
+  { shape, precision, design }: PreparedModel,
   frame: ChatFrame,
 ): ModelRecord {
   const macsAt = (first: number): bigint =>
-    decoderCost(shape, precision, { first, count: 1, logits: 1 }).multiplyAdds;
+    decoderCost(shape, precision, { first, count: 1, logits: 1 }, design).multiplyAdds;
   const macsPerPosition = macsAt(1) - macsAt(0);
   return {
     name,

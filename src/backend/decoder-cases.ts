@@ -4,9 +4,17 @@ import { f32FromBits, rotarySteps } from "gyrotron/numerics";
 import {
   activationBitsOf,
   type Backend,
+  type DecoderDesign,
   type DecoderShape,
   type DecoderWeights,
+  designHas,
   embeddingTable,
+  GPT2_DESIGN,
+  LAYER_VECTORS,
+  type LayerVector,
+  layerVectorSizes,
+  type LayerVectors,
+  LLAMA_DESIGN,
   type NonFinite,
   type Precision,
   weightBitsOf,
@@ -55,7 +63,52 @@ export function decoderCases(full: boolean): DecoderCase[] {
     base("w14a14", "w14a14", { interleaved: false, chunk: 3 }),
     base("w8a8", "w8a8", { interleaved: true, chunk: 7 }),
     overflowing(base("overflow", "w8a14", { interleaved: true, chunk: 2 })),
+    ...designCases(),
     ...(full ? [base("full", "w14a14", { interleaved: true, chunk: 4 })] : []),
+  ];
+}
+
+/** Decoders with what Llama lacks: biases, norms of heads, heads wider than the width, and all of GPT-2. */
+function designCases(): DecoderCase[] {
+  const shape: DecoderShape = {
+    ...{ width: 18, hidden: 27, layers: 2, heads: 4 },
+    ...{ kvHeads: 2, headSize: 10, vocabulary: 37, context: 20 },
+  };
+  const sequences = [
+    [8, 5, 9, 2, 36, 7, 7, 0],
+    [3, 12],
+  ];
+  const build = (
+    id: string,
+    precision: Precision,
+    options: { chunk: number; sizes?: Partial<DecoderShape> } & DecoderParts,
+  ): DecoderCase => ({
+    id: `decoder/${id}`,
+    weights: randomDecoder(id, { ...shape, ...options.sizes }, precision, false, options),
+    sequences,
+    chunk: options.chunk,
+  });
+  const qwen2: LayerVector[] = ["queryBias", "keyBias", "valueBias"];
+  const gpt2 = LAYER_VECTORS.filter(
+    (name) => designHas(GPT2_DESIGN, name) && name !== "queryGain" && name !== "keyGain",
+  );
+  const gpt2Sizes = { heads: 3, kvHeads: 3, headSize: 6 };
+  const all = LAYER_VECTORS.filter((name) => designHas(LLAMA_DESIGN, name));
+  return [
+    build("qwen2", "w8a14", { chunk: 3, vectors: qwen2 }),
+    build("qwen3", "w8a8", { chunk: 1, vectors: ["queryGain", "keyGain"] }),
+    build("every-vector", "w14a14", { chunk: 5, vectors: all }),
+    build("gpt2", "w14a14", { chunk: 4, sizes: gpt2Sizes, design: GPT2_DESIGN, vectors: gpt2 }),
+    build("gpt2-without-biases", "w8a8", {
+      ...{ chunk: 1, sizes: gpt2Sizes, design: GPT2_DESIGN },
+      vectors: ["attentionNormBias", "feedForwardNormBias"],
+    }),
+    failingAtPosition(
+      build("position-overflow", "w8a14", {
+        ...{ chunk: 3, sizes: gpt2Sizes, design: GPT2_DESIGN, vectors: gpt2 },
+      }),
+    ),
+    failingAtBias(build("bias-overflow", "w8a14", { chunk: 8, vectors: all })),
   ];
 }
 
@@ -95,12 +148,19 @@ export async function runDecoderCase(
   }
 }
 
+/** What a random decoder is besides Llama's plain form. */
+export interface DecoderParts {
+  readonly design?: DecoderDesign;
+  readonly vectors?: readonly LayerVector[];
+}
+
 /** A decoder of random weights, scaled so that values stay of order one. */
 export function randomDecoder(
   name: string,
   shape: DecoderShape,
   precision: Precision,
   rotaryInterleaved: boolean,
+  { design = LLAMA_DESIGN, vectors = [] }: DecoderParts = {},
 ): DecoderWeights {
   const v = new CaseValues(`decoder/${name}`);
   const { width, hidden, heads, kvHeads, headSize, vocabulary } = shape;
@@ -111,11 +171,19 @@ export function randomDecoder(
     v.matrix(outputs, inputs, bits, [exponent - 1, exponent + 1]);
   const gain = (): Float32Array =>
     Float32Array.from({ length: width }, () => v.integer(-100, 400) / 256 + 0);
+  // Drawn apart, so that what a decoder has besides changes nothing else of it.
+  const more = new CaseValues(`decoder/${name}/vectors`);
+  const isLearned = design.positions === "learned";
+  const hasGate = design.feedForward === "swiglu";
   return {
     shape,
     precision,
     activationBits: activationBitsOf(precision),
+    design,
     embedding: embeddingTable(v.moderate(vocabulary * width), width),
+    ...(isLearned && {
+      positions: embeddingTable(more.moderate(shape.context * width), width),
+    }),
     layers: Array.from({ length: shape.layers }, () => ({
       attentionGain: gain(),
       query: matrix(heads * headSize, width),
@@ -123,16 +191,54 @@ export function randomDecoder(
       value: matrix(kvHeads * headSize, width),
       attentionOutput: matrix(width, heads * headSize),
       feedForwardGain: gain(),
-      gate: matrix(hidden, width),
+      ...(hasGate && { gate: matrix(hidden, width) }),
       up: matrix(hidden, width),
       down: matrix(width, hidden),
+      ...randomVectors(more, shape, vectors),
     })),
     finalGain: gain(),
+    ...(design.norm === "layer" && { finalNormBias: more.moderate(width) }),
     classifier: matrix(vocabulary, width),
     epsilon: Math.fround(1e-5),
-    rotarySteps: rotarySteps(10000, headSize),
+    rotarySteps: isLearned ? new Uint32Array(0) : rotarySteps(10000, headSize),
     rotaryInterleaved,
   };
+}
+
+function randomVectors(
+  v: CaseValues,
+  shape: DecoderShape,
+  names: readonly LayerVector[],
+): LayerVectors {
+  const sizes = layerVectorSizes(shape);
+  return Object.fromEntries(names.map((name) => [name, v.moderate(sizes[name])]));
+}
+
+const LARGEST = f32FromBits(0x7f7fffff);
+
+/** Position 1 and the embedding of token 5 overflow together, alone neither would. */
+function failingAtPosition(sample: DecoderCase): DecoderCase {
+  const { weights } = sample;
+  const { width, vocabulary, context } = weights.shape;
+  const tokens = weights.embedding.rows(0, vocabulary).slice();
+  const places = weights.positions!.rows(0, context).slice();
+  tokens[5 * width + 3] = LARGEST;
+  places[width + 3] = LARGEST;
+  const [embedding, positions] = [embeddingTable(tokens, width), embeddingTable(places, width)];
+  return { ...sample, weights: { ...weights, embedding, positions } };
+}
+
+/** The second layer's keys overflow by their bias, in the sequence that has a large product there. */
+function failingAtBias(sample: DecoderCase): DecoderCase {
+  const layers = sample.weights.layers.map((layer, i) => {
+    if (i === 0) return layer;
+    const exponents = layer.key.exponents.map((e, c) => (c === 4 ? 108 : e));
+    const keyBias = layer.keyBias!.slice();
+    keyBias[4] = LARGEST;
+    return { ...layer, key: { ...layer.key, exponents }, keyBias };
+  });
+  const sequences = [...sample.sequences.slice(0, 1), [8]];
+  return { ...sample, sequences, weights: { ...sample.weights, layers } };
 }
 
 /** Makes one token's embedding so large that the last residual overflows, for the sequence with it only. */
@@ -140,7 +246,7 @@ function overflowing(sample: DecoderCase): DecoderCase {
   const { weights } = sample;
   const { width } = weights.shape;
   const values = weights.embedding.rows(0, weights.shape.vocabulary).slice();
-  values.fill(f32FromBits(0x7f7fffff), 36 * width, 37 * width);
+  values.fill(LARGEST, 36 * width, 37 * width);
   const embedding = embeddingTable(values, width);
   const layers = weights.layers.map((layer, i) => {
     if (i === 0) return layer;

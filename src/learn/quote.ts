@@ -1,12 +1,21 @@
 // What a generation costs, from shapes alone (docs/spec/03-op-table.md): the quote before, the charge after.
 
-import { type Cost, decoderCost, type DecoderShape, type Precision } from "gyrotron/tensor";
+import {
+  type Cost,
+  decoderCost,
+  type DecoderDesign,
+  type DecoderShape,
+  LLAMA_DESIGN,
+  type Precision,
+} from "gyrotron/tensor";
 import { checkInteger, GenerationError } from "./error.ts";
 
 /** The part of a model that its prices depend on. */
 export interface PricedModel {
   readonly shape: DecoderShape;
   readonly precision: Precision;
+  /** Llama's if absent. */
+  readonly design?: DecoderDesign;
 }
 
 /** The most tokens that can follow a prompt. @throws GenerationError on a prompt that is empty or too long */
@@ -28,7 +37,8 @@ export function generationCost(
 ): Cost {
   if (generatedTokens === 0) return { multiplyAdds: 0n, bytes: 0n };
   const count = promptTokens + generatedTokens - 1;
-  return decoderCost(model.shape, model.precision, { first: 0, count, logits: generatedTokens });
+  const range = { first: 0, count, logits: generatedTokens };
+  return decoderCost(model.shape, model.precision, range, model.design ?? LLAMA_DESIGN);
 }
 
 /** The most that a request can cost: the quote. @throws GenerationError on a request that cannot run */

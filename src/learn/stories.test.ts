@@ -151,7 +151,7 @@ function floatGreedy(source: ModelSource, count: number): number[] {
       x = x.map((v, j) => v + output[j]!);
       const second = rmsNorm(x, layer.feedForwardGain, source.epsilon);
       const up = product(layer.up, second, hidden);
-      const gated = product(layer.gate, second, hidden).map(
+      const gated = product(layer.gate!, second, hidden).map(
         (g, j) => (g / (1 + Math.exp(-g))) * up[j]!,
       );
       const down = product(layer.down, gated, width);

@@ -7,8 +7,14 @@ import {
   type DecoderWeights,
   type EmbeddingTable,
   embeddingWindows,
+  FEED_FORWARD_KINDS,
+  LAYER_VECTORS,
+  LLAMA_DESIGN,
+  NORM_KINDS,
   type PackedMatrix,
+  POSITION_KINDS,
   PRECISIONS,
+  layerVectorsOf,
 } from "gyrotron/tensor";
 
 const FORMAT = "gyrotron model 1";
@@ -22,7 +28,18 @@ const header = codec.record({
   rotarySteps: codec.list(codec.u32),
 });
 
-/** 32 bytes. Order of tensors: embedding, each layer's in the order of its fields, final gain, classifier. */
+/** Of decoders that are not of Llama's plain form; stands between header and tensors. */
+const designHeader = codec.record({
+  norm: codec.oneOf(...NORM_KINDS),
+  positions: codec.oneOf(...POSITION_KINDS),
+  feedForward: codec.oneOf(...FEED_FORWARD_KINDS),
+  vectors: codec.list(codec.oneOf(...LAYER_VECTORS)),
+});
+
+/**
+ * 32 bytes. Order of tensors: embedding, positions, each layer's in the order of its fields with its vectors
+ * behind, final gain and bias, classifier; what a model lacks is left out.
+ */
 export function modelIdentity(weights: DecoderWeights): Uint8Array {
   const { shape } = weights;
   const head = encodeWith(header, {
@@ -36,15 +53,28 @@ export function modelIdentity(weights: DecoderWeights): Uint8Array {
     rotaryInterleaved: weights.rotaryInterleaved,
     rotarySteps: Array.from(weights.rotarySteps),
   });
+  const { design, positions, finalNormBias } = weights;
+  const vectors = layerVectorsOf(weights.layers[0]!);
+  const isPlain =
+    vectors.length === 0 &&
+    design.norm === LLAMA_DESIGN.norm &&
+    design.positions === LLAMA_DESIGN.positions &&
+    design.feedForward === LLAMA_DESIGN.feedForward;
   const tensors = [
+    ...(isPlain ? [] : [encodeWith(designHeader, { ...design, vectors })]),
     hashTable(weights.embedding),
+    ...(positions === undefined ? [] : [hashTable(positions)]),
     ...weights.layers.flatMap((layer) => [
       hashArrays(layer.attentionGain),
       ...[layer.query, layer.key, layer.value, layer.attentionOutput].map(hashMatrix),
       hashArrays(layer.feedForwardGain),
-      ...[layer.gate, layer.up, layer.down].map(hashMatrix),
+      ...[layer.gate, layer.up, layer.down]
+        .filter((matrix) => matrix !== undefined)
+        .map(hashMatrix),
+      ...vectors.map((name) => hashArrays(layer[name]!)),
     ]),
     hashArrays(weights.finalGain),
+    ...(finalNormBias === undefined ? [] : [hashArrays(finalNormBias)]),
     hashMatrix(weights.classifier),
   ];
   return sha256(head, ...tensors);

@@ -4,17 +4,20 @@
 import { rotarySteps } from "gyrotron/numerics";
 import {
   activationBitsOf,
+  type DecoderDesign,
   type DecoderShape,
   type DecoderWeights,
+  LLAMA_DESIGN,
   type PackedMatrix,
   type Precision,
   PRECISION_DEFAULT,
+  layerVectorsOf,
   type WeightBits,
   weightBitsOf,
 } from "gyrotron/tensor";
 import { quantizeColumns, quantizeTable } from "./column-quantize.ts";
 import { modelIdentity } from "./identity.ts";
-import type { ModelSource } from "./model-source.ts";
+import type { ModelSource, SourceLayer } from "./model-source.ts";
 
 /** A model ready to run on any backend. */
 export interface PreparedModel {
@@ -22,6 +25,7 @@ export interface PreparedModel {
   readonly identity: Uint8Array;
   readonly shape: DecoderShape;
   readonly precision: Precision;
+  readonly design: DecoderDesign;
   readonly weights: DecoderWeights;
   readonly beginToken: number;
   readonly endTokens: readonly number[];
@@ -32,7 +36,7 @@ export function prepareModel(
   source: ModelSource,
   precision: Precision = PRECISION_DEFAULT,
 ): PreparedModel {
-  const { shape, embedding } = source;
+  const { shape, embedding, positions, finalNormBias, design = LLAMA_DESIGN } = source;
   const { width, hidden, heads, kvHeads, headSize } = shape;
   const bits = weightBitsOf(precision);
   const pack = (values: Float32Array, outputs: number, inputs: number): PackedMatrix =>
@@ -43,7 +47,9 @@ export function prepareModel(
     shape,
     precision,
     activationBits: activationBitsOf(precision),
+    design,
     embedding,
+    ...(positions !== undefined && { positions }),
     layers: source.layers.map((layer) => ({
       attentionGain: layer.attentionGain,
       query: pack(layer.query, attended, width),
@@ -51,18 +57,39 @@ export function prepareModel(
       value: pack(layer.value, keys, width),
       attentionOutput: pack(layer.attentionOutput, width, attended),
       feedForwardGain: layer.feedForwardGain,
-      gate: pack(layer.gate, hidden, width),
+      ...gateOf(layer, (gate) => pack(gate, hidden, width)),
       up: pack(layer.up, hidden, width),
       down: pack(layer.down, width, hidden),
+      ...Object.fromEntries(layerVectorsOf(layer).map((name) => [name, layer[name]])),
     })),
     finalGain: source.finalGain,
+    ...(finalNormBias !== undefined && { finalNormBias }),
     classifier: prepareClassifier(source, bits),
     epsilon: source.epsilon,
-    rotarySteps: rotarySteps(source.rotaryTheta, headSize),
+    rotarySteps:
+      design.positions === "rotary"
+        ? rotarySteps(source.rotaryTheta, headSize, source.rotaryScaling)
+        : new Uint32Array(0),
     rotaryInterleaved: source.rotaryInterleaved,
   };
   const { beginToken, endTokens } = source;
-  return { identity: modelIdentity(weights), shape, precision, weights, beginToken, endTokens };
+  return {
+    identity: modelIdentity(weights),
+    shape,
+    precision,
+    design,
+    weights,
+    beginToken,
+    endTokens,
+  };
+}
+
+function gateOf(
+  layer: SourceLayer,
+  pack: (gate: Float32Array) => PackedMatrix,
+): { gate?: PackedMatrix } {
+  const { gate } = layer;
+  return gate === undefined ? {} : { gate: pack(gate) };
 }
 
 /** The classifier's own weights, or those of the embedding. */

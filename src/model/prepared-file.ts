@@ -17,14 +17,23 @@ import { bitsFromF32, f32FromBits } from "gyrotron/numerics";
 import {
   activationBitsOf,
   DECODER_LIMITS,
+  type DecoderDesign,
   type DecoderLayer,
   type DecoderShape,
   type DecoderWeights,
+  designHas,
   type EmbeddingTable,
   embeddingWindows,
+  FEED_FORWARD_KINDS,
+  LAYER_VECTORS,
+  type LayerVector,
+  layerVectorSizes,
+  NORM_KINDS,
   type PackedMatrix,
+  POSITION_KINDS,
   type Precision,
   PRECISIONS,
+  layerVectorsOf,
   type WeightBits,
   weightBitsOf,
 } from "gyrotron/tensor";
@@ -68,6 +77,9 @@ interface Header {
   shape: number[];
   /** Bits of an f32. */
   epsilon: number;
+  design: DecoderDesign;
+  /** Vectors that each layer has, in the order of `LAYER_VECTORS`. */
+  vectors: LayerVector[];
   rotaryInterleaved: boolean;
   rotarySteps: number[];
   beginToken: number;
@@ -86,6 +98,12 @@ const headerCodec = record<{ [K in keyof Header]: Header[K] }>({
   precision: oneOf(...PRECISIONS),
   shape: list(u32),
   epsilon: u32,
+  design: record<{ [K in keyof DecoderDesign]: DecoderDesign[K] }>({
+    norm: oneOf(...NORM_KINDS),
+    positions: oneOf(...POSITION_KINDS),
+    feedForward: oneOf(...FEED_FORWARD_KINDS),
+  }),
+  vectors: list(oneOf(...LAYER_VECTORS)),
   rotaryInterleaved: bool,
   rotarySteps: list(u32),
   beginToken: u32,
@@ -107,11 +125,15 @@ const headerCodec = record<{ [K in keyof Header]: Header[K] }>({
 export function* encodePreparedFile(file: PreparedFile): Generator<Uint8Array> {
   const { model, tokenizer, frame } = file;
   const { weights, identity, beginToken, endTokens } = model;
+  const { design } = weights;
+  const vectors = layerVectorsOf(weights.layers[0]!);
   const header = encodeWith(headerCodec, {
     identity,
     precision: weights.precision,
     shape: SHAPE.map((name) => weights.shape[name]),
     epsilon: bitsFromF32(weights.epsilon),
+    design,
+    vectors,
     rotaryInterleaved: weights.rotaryInterleaved,
     rotarySteps: Array.from(weights.rotarySteps),
     beginToken,
@@ -124,10 +146,13 @@ export function* encodePreparedFile(file: PreparedFile): Generator<Uint8Array> {
   for (const layer of weights.layers) {
     yield* aligned(bytesOf(layer.attentionGain));
     yield* aligned(bytesOf(layer.feedForwardGain));
-    for (const name of MATRICES) yield* matrixParts(layer[name]);
+    for (const name of vectors) yield* aligned(bytesOf(layer[name]!));
+    for (const name of matricesOf(design)) yield* matrixParts(layer[name]!);
   }
   yield* aligned(bytesOf(weights.finalGain));
+  if (weights.finalNormBias !== undefined) yield* aligned(bytesOf(weights.finalNormBias));
   yield* matrixParts(weights.classifier);
+  if (weights.positions !== undefined) yield* tableParts(weights.positions);
   yield* tableParts(weights.embedding);
 }
 
@@ -153,9 +178,9 @@ export function decodePreparedFile(source: ByteSource): PreparedFile {
   const weights = openWeights(reader, shape, header, bits);
   if (reader.end !== source.size)
     throw decodeError(`${reader.end} bytes expected`, Math.min(reader.end, source.size));
-  const { identity, precision, beginToken, endTokens, tokenizer, frame } = header;
+  const { identity, precision, design, beginToken, endTokens, tokenizer, frame } = header;
   return {
-    model: { identity, shape, precision, weights, beginToken, endTokens },
+    model: { identity, shape, precision, design, weights, beginToken, endTokens },
     tokenizer,
     frame,
   };
@@ -179,7 +204,14 @@ function checkShape(shape: DecoderShape, header: Header, offset: number): void {
   }
   const { heads, kvHeads, headSize, vocabulary } = shape;
   if (headSize % 2 !== 0 || heads % kvHeads !== 0) throw wrong("heads do not divide");
-  if (header.rotarySteps.length !== headSize / 2) throw wrong("rotary steps do not fit the heads");
+  const { design, vectors } = header;
+  const pairs = design.positions === "rotary" ? headSize / 2 : 0;
+  if (header.rotarySteps.length !== pairs) throw wrong("rotary steps do not fit the heads");
+  if (vectors.some((name, i) => vectors.indexOf(name) !== i || !designHas(design, name)))
+    throw wrong("vectors do not fit the design");
+  const biases = ["attentionNormBias", "feedForwardNormBias"] as const;
+  if (design.norm === "layer" && !biases.every((name) => vectors.includes(name)))
+    throw wrong("biases of the norms missing");
   if ([header.beginToken, ...header.endTokens].some((token) => token >= vocabulary))
     throw wrong("token out of range");
   const epsilon = f32FromBits(header.epsilon);
@@ -203,10 +235,16 @@ function openWeights(
     up: [hidden, width],
     down: [width, hidden],
   };
+  const { design } = header;
+  const lengths = layerVectorSizes(shape);
   const openLayer = (): DecoderLayer => {
     const attentionGain = reader.floats(width);
     const feedForwardGain = reader.floats(width);
-    const readers = MATRICES.map((name) => [name, reader.matrix(...sizes[name], bits)] as const);
+    const vectors = header.vectors.map((name) => [name, reader.floats(lengths[name])] as const);
+    const matrices = matricesOf(design).map(
+      (name) => [name, reader.matrix(...sizes[name], bits)] as const,
+    );
+    const readers = [...vectors, ...matrices];
     const layer = Object.defineProperties(
       {},
       {
@@ -219,12 +257,16 @@ function openWeights(
   };
   const layers = Array.from({ length: shape.layers }, openLayer);
   const finalGain = reader.floats(width);
+  const finalNormBias = design.norm === "layer" ? reader.floats(width) : undefined;
   const classifier = reader.matrix(vocabulary, width, bits);
+  const positions = design.positions === "learned" ? reader.table(shape.context, width) : undefined;
   const embedding = reader.table(vocabulary, width);
   return {
     shape,
     precision: header.precision,
     activationBits: activationBitsOf(header.precision),
+    design,
+    ...(positions !== undefined && { positions }),
     layers,
     epsilon: f32FromBits(header.epsilon),
     rotarySteps: Uint32Array.from(header.rotarySteps),
@@ -232,11 +274,18 @@ function openWeights(
     get finalGain() {
       return finalGain();
     },
+    ...(finalNormBias !== undefined && { finalNormBias: finalNormBias() }),
     get classifier() {
       return classifier();
     },
     embedding,
   };
+}
+
+/** Matrices of a design's layers, in the order of the file. */
+function matricesOf(design: DecoderDesign): readonly MatrixName[] {
+  if (design.feedForward === "swiglu") return MATRICES;
+  return MATRICES.filter((name) => name !== "gate");
 }
 
 /** Lays sections out one after the other and reads them when asked. */

@@ -16,7 +16,7 @@ import {
   sinFixed,
   type Fixed,
 } from "./constant.ts";
-import { bitLength } from "./round.ts";
+import { bitLength, decodeF64 } from "./round.ts";
 
 /** A real constant as `mantissa * 2^exponent` with a mantissa of a fixed number of bits. */
 export interface ScaledInteger {
@@ -37,14 +37,62 @@ export const SINE_TABLE: Int32Array = Int32Array.from({ length: 257 }, (_, i) =>
 /** `RNE(2^22 * log2 e)`, the factor of the SiLU program. */
 export const SILU_LOG2E: number = Number(roundFixed(LOG2E, 22));
 
-/** Phase per position of each of the `headSize / 2` pairs, in 2^-32 turns. Limits: even size to 1024. */
-export function rotarySteps(theta: number, headSize: number): Uint32Array {
+/** How frequencies are changed for contexts longer than those of the training. Numbers are taken exactly. */
+export type RotaryScaling =
+  /** All frequencies divided by the factor. */
+  | { readonly kind: "linear"; readonly factor: number }
+  /** Llama 3: slow pairs divided by the factor, fast ones kept, those between by a straight line. */
+  | {
+      readonly kind: "llama3";
+      readonly factor: number;
+      readonly lowFrequencyFactor: number;
+      readonly highFrequencyFactor: number;
+      readonly originalContext: number;
+    }
+  /** A divisor for each pair. */
+  | { readonly kind: "divisors"; readonly divisors: Float32Array };
+
+/**
+ * Phase per position of each of the `headSize / 2` pairs, in 2^-32 turns; section 7. Limits: even size to 1024,
+ * positive finite parameters, `lowFrequencyFactor < highFrequencyFactor`.
+ */
+export function rotarySteps(theta: number, headSize: number, scaling?: RotaryScaling): Uint32Array {
   assert(headSize % 2 === 0 && headSize >= 2 && headSize <= 1024, "head size out of range");
   const log = naturalLogOfF64(theta);
   return Uint32Array.from({ length: headSize / 2 }, (_, i) => {
     const power = expFixed(-(log * BigInt(2 * i)) / BigInt(headSize));
-    return Number(BigInt.asUintN(32, roundFixed(divideFixed(power, 2n * PI), 32)));
+    const turns = scaledTurns(divideFixed(power, 2n * PI), i, scaling);
+    return Number(BigInt.asUintN(32, roundFixed(turns, 32)));
   });
+}
+
+/** Turns per position of pair i under a scaling. */
+function scaledTurns(turns: Fixed, pair: number, scaling: RotaryScaling | undefined): Fixed {
+  if (scaling === undefined) return turns;
+  if (scaling.kind === "linear") return divideFixed(turns, fixedFromF64(scaling.factor));
+  if (scaling.kind === "divisors") {
+    const divisor = scaling.divisors[pair];
+    assert(divisor !== undefined, "one divisor for each pair");
+    return divideFixed(turns, fixedFromF64(divisor));
+  }
+  const low = fixedFromF64(scaling.lowFrequencyFactor);
+  const high = fixedFromF64(scaling.highFrequencyFactor);
+  assert(low < high, "frequency factors out of order");
+  const slow = divideFixed(turns, fixedFromF64(scaling.factor));
+  // Turns in the whole original context.
+  const whole = turns * BigInt(scaling.originalContext);
+  if (whole <= low) return slow;
+  if (whole >= high) return turns;
+  return slow + multiplyFixed(turns - slow, divideFixed(whole - low, high - low));
+}
+
+/** A positive binary64 number of 2^-64 to 2^64. */
+function fixedFromF64(value: number): Fixed {
+  assert(value >= 2 ** -64 && value <= 2 ** 64, "scaling out of range");
+  const { mantissa, exponent } = decodeF64(value);
+  return exponent >= 0
+    ? fixedFromRatio(mantissa << BigInt(exponent), 1n)
+    : fixedFromRatio(mantissa, 1n << BigInt(-exponent));
 }
 
 /** `2^16 * log2(e) / sqrt(headSize)` with a mantissa of 16 bits. */

@@ -1,6 +1,7 @@
-// The shape of a Llama-type decoder and what a backend needs to run one: prepared weights in the
-// formats of docs/spec/01-numerics.md sections 2.1 and 10.
+// The shape of a decoder and what a backend needs to run one: prepared weights in the formats of
+// docs/spec/01-numerics.md sections 2.1 and 10.
 
+import type { DecoderDesign, LayerVectors } from "./decoder-design.ts";
 import type { EmbeddingTable } from "./embedding-table.ts";
 import type { ActivationBits, Precision, WeightBits } from "./precision.ts";
 
@@ -42,15 +43,16 @@ export interface PackedMatrix {
   readonly exponents: Int16Array;
 }
 
-/** One layer's prepared weights. */
-export interface DecoderLayer {
+/** One layer's prepared weights; the vectors are the same in all layers of a decoder. */
+export interface DecoderLayer extends LayerVectors {
   readonly attentionGain: Float32Array;
   readonly query: PackedMatrix;
   readonly key: PackedMatrix;
   readonly value: PackedMatrix;
   readonly attentionOutput: PackedMatrix;
   readonly feedForwardGain: Float32Array;
-  readonly gate: PackedMatrix;
+  /** Of designs with a gate only. */
+  readonly gate?: PackedMatrix;
   readonly up: PackedMatrix;
   readonly down: PackedMatrix;
 }
@@ -61,9 +63,12 @@ export interface DecoderFrame {
   readonly precision: Precision;
   readonly activationBits: ActivationBits;
   readonly embedding: EmbeddingTable;
+  readonly design: DecoderDesign;
+  /** Learned positions, a row for each of the context: of designs that have them only. */
+  readonly positions?: EmbeddingTable;
   /** The norms' epsilon, an f32. */
   readonly epsilon: number;
-  /** Phase per position of each pair, in 2^-32 turns. */
+  /** Phase per position of each pair, in 2^-32 turns; empty where positions are learned. */
   readonly rotarySteps: Uint32Array;
   /** Whether rotary pairs are neighbours (2i, 2i+1) or half a head apart. */
   readonly rotaryInterleaved: boolean;
@@ -76,60 +81,59 @@ export interface DecoderFrame {
 export interface DecoderWeights extends DecoderFrame {
   readonly layers: readonly DecoderLayer[];
   readonly finalGain: Float32Array;
+  /** Of designs with layer norms only. */
+  readonly finalNormBias?: Float32Array;
   readonly classifier: PackedMatrix;
 }
 
 /** The frame alone, so that a backend that has placed the weights holds on to none of them. */
 export function frameOf(weights: DecoderFrame): DecoderFrame {
-  const { shape, precision, activationBits, embedding } = weights;
+  const { shape, precision, activationBits, embedding, design, positions } = weights;
   const { epsilon, rotarySteps, rotaryInterleaved } = weights;
   return {
-    ...{ shape, precision, activationBits, embedding },
+    ...{ shape, precision, activationBits, embedding, design },
     ...{ epsilon, rotarySteps, rotaryInterleaved },
+    ...(positions !== undefined && { positions }),
   };
 }
 
+const FIRST_OPS = ["embed", "position"] as const;
 const LAYER_OPS = [
-  "attention-norm",
-  "attention-gain",
-  "query",
-  "key",
-  "value",
-  "rotary-query",
-  "rotary-key",
-  "attention",
-  "attention-output",
-  "attention-residual",
-  "feed-forward-norm",
-  "feed-forward-gain",
-  "gate",
-  "up",
-  "silu",
-  "product",
-  "down",
-  "feed-forward-residual",
+  ...(["attention-norm", "attention-gain", "attention-norm-bias"] as const),
+  ...(["query", "key", "value", "query-bias", "key-bias", "value-bias"] as const),
+  ...(["query-norm", "query-gain", "key-norm", "key-gain"] as const),
+  ...(["rotary-query", "rotary-key", "attention"] as const),
+  ...(["attention-output", "attention-output-bias", "attention-residual"] as const),
+  ...(["feed-forward-norm", "feed-forward-gain", "feed-forward-norm-bias"] as const),
+  ...(["gate", "up", "gate-bias", "up-bias", "silu", "product", "gelu"] as const),
+  ...(["down", "down-bias", "feed-forward-residual"] as const),
 ] as const;
-const FINAL_OPS = ["final-norm", "final-gain", "logits"] as const;
+const FINAL_OPS = ["final-norm", "final-gain", "final-norm-bias", "logits"] as const;
 
 /** An op of a layer, as errors name it. */
 export type LayerOp = (typeof LAYER_OPS)[number];
 /** An op after the layers, as errors name it. */
 export type FinalOp = (typeof FINAL_OPS)[number];
 
+/** Canonical index of the op that adds learned positions, section 10. */
+export const POSITION_OP_INDEX = 1;
+
 /** Canonical index of an op within a layer, section 10. */
 export function layerOpIndex(layer: number, op: LayerOp): number {
-  return 1 + layer * LAYER_OPS.length + LAYER_OPS.indexOf(op);
+  return FIRST_OPS.length + layer * LAYER_OPS.length + LAYER_OPS.indexOf(op);
 }
 
 /** Canonical index of an op after the layers, section 10. */
 export function finalOpIndex(layers: number, op: FinalOp): number {
-  return 1 + layers * LAYER_OPS.length + FINAL_OPS.indexOf(op);
+  return FIRST_OPS.length + layers * LAYER_OPS.length + FINAL_OPS.indexOf(op);
 }
 
 /** The name of an op index, as it appears in errors: `embed`, `layer 3 gate`, `logits`. */
 export function describeOp(layers: number, index: number): string {
-  if (index === 0) return "embed";
-  const layer = Math.floor((index - 1) / LAYER_OPS.length);
-  if (layer < layers) return `layer ${layer} ${LAYER_OPS[(index - 1) % LAYER_OPS.length]!}`;
-  return FINAL_OPS[index - 1 - layers * LAYER_OPS.length] ?? "unknown";
+  const first = FIRST_OPS[index];
+  if (first !== undefined) return first;
+  const place = index - FIRST_OPS.length;
+  const layer = Math.floor(place / LAYER_OPS.length);
+  if (layer < layers) return `layer ${layer} ${LAYER_OPS[place % LAYER_OPS.length]!}`;
+  return FINAL_OPS[place - layers * LAYER_OPS.length] ?? "unknown";
 }

@@ -44,3 +44,21 @@ export function embedTokens(table: EmbeddingTable, tokens: readonly number[]): F
   tokens.forEach((token, i) => x.set(table.rows(token, 1), i * table.width));
   return x;
 }
+
+/** Adds to each row that of its position, one f32 sum each. Gives the rows in which one is not finite. */
+export function addPositions(
+  x: Float32Array,
+  table: EmbeddingTable,
+  positions: readonly number[],
+): number[] {
+  const { width } = table;
+  const failed: number[] = [];
+  positions.forEach((position, r) => {
+    const own = x.subarray(r * width, (r + 1) * width);
+    const added = table.rows(position, 1);
+    // A binary64 sum rounded to binary32 is the binary32 sum.
+    for (let i = 0; i < width; i++) own[i] = own[i]! + added[i]! + 0;
+    if (!own.every(Number.isFinite)) failed.push(r);
+  });
+  return failed;
+}

@@ -1,6 +1,7 @@
 // Precisions, decoder shapes, op calls, static cost, and the contract of backends.
 export * from "./backend-contract.ts";
 export * from "./cost.ts";
+export * from "./decoder-design.ts";
 export * from "./decoder-shape.ts";
 export * from "./embedding-table.ts";
 export * from "./error.ts";

@@ -10,12 +10,14 @@ import {
   type DecoderRow,
   type DecoderWeights,
   describeOp,
+  type EmbeddingTable,
   type FinalOp,
   finalOpIndex,
   type LayerOp,
   layerOpIndex,
   type NonFinite,
   type PackedMatrix,
+  POSITION_OP_INDEX,
   type SequenceCache,
   type StepResult,
   TensorError,
@@ -109,15 +111,26 @@ export class ReferenceDecoder implements Decoder {
   async close(): Promise<void> {}
 
   #position(cache: ReferenceCache, row: DecoderRow): Float32Array | undefined {
-    const { embedding, layers, shape, finalGain, classifier } = this.#weights;
+    const { embedding, layers, shape, finalGain, finalNormBias, classifier } = this.#weights;
     assert(row.token < shape.vocabulary, "token out of range");
-    let x = this.#ops.embed(embedding.rows(row.token, 1), shape.width, Uint32Array.of(0));
+    let x = this.#place(this.#embed(embedding, row.token), cache.length);
     layers.forEach((layer, i) => (x = this.#layer(cache, i, layer, x)));
     cache.length += 1;
     if (!row.wantsLogits) return undefined;
     const at = (op: FinalOp): number => finalOpIndex(layers.length, op);
-    const normed = this.#norm(x, finalGain, at("final-norm"), at("final-gain"));
-    return this.#project(normed, classifier, at("logits"));
+    const final = { gain: finalGain, bias: finalNormBias };
+    return this.#project(this.#norm(x, final, at("final-norm")), classifier, at("logits"));
+  }
+
+  #embed(table: EmbeddingTable, token: number): Float32Array {
+    return this.#ops.embed(table.rows(token, 1), table.width, Uint32Array.of(0));
+  }
+
+  /** Adds the learned position, if there are such. */
+  #place(x: Float32Array, position: number): Float32Array {
+    const { positions } = this.#weights;
+    if (positions === undefined) return x;
+    return finite(this.#ops.add(x, this.#embed(positions, position)), POSITION_OP_INDEX);
   }
 
   #layer(
@@ -126,55 +139,103 @@ export class ReferenceDecoder implements Decoder {
     layer: DecoderLayer,
     input: Float32Array,
   ): Float32Array {
-    const { heads, kvHeads, headSize, width } = this.#weights.shape;
+    const { shape, design } = this.#weights;
     const at = (op: LayerOp): number => layerOpIndex(index, op);
-    const position = cache.length;
+    const output = this.#attention(cache, index, layer, input);
+    const x = finite(this.#ops.add(input, output), at("attention-residual"));
+    const norm = { gain: layer.feedForwardGain, bias: layer.feedForwardNormBias };
+    const second = this.#norm(x, norm, at("feed-forward-norm"));
+    const isGated = design.feedForward === "swiglu";
+    const inner = isGated ? this.#gated(index, layer, second) : this.#gelu(index, layer, second);
+    const product = this.#project(inner, layer.down, at("down"));
+    const down = this.#biased(product, layer.downBias, at("down-bias"));
+    assert(x.length === shape.width && down.length === shape.width, "widths differ");
+    return finite(this.#ops.add(x, down), at("feed-forward-residual"));
+  }
 
-    const normed = this.#norm(
-      input,
-      layer.attentionGain,
-      at("attention-norm"),
-      at("attention-gain"),
-    );
-    const query = this.#project(normed, layer.query, at("query"));
-    const key = this.#project(normed, layer.key, at("key"));
-    const value = this.#project(normed, layer.value, at("value"));
-    const rotatedQuery = this.#rotary(query, heads, position, at("rotary-query"));
-    const rotatedKey = this.#rotary(key, kvHeads, position, at("rotary-key"));
+  #attention(
+    cache: ReferenceCache,
+    index: number,
+    layer: DecoderLayer,
+    input: Float32Array,
+  ): Float32Array {
+    const { heads, kvHeads, headSize } = this.#weights.shape;
+    const at = (op: LayerOp): number => layerOpIndex(index, op);
+    const norm = { gain: layer.attentionGain, bias: layer.attentionNormBias };
+    const normed = this.#norm(input, norm, at("attention-norm"));
+    const products = {
+      query: this.#project(normed, layer.query, at("query")),
+      key: this.#project(normed, layer.key, at("key")),
+      value: this.#project(normed, layer.value, at("value")),
+    };
+    const query = this.#biased(products.query, layer.queryBias, at("query-bias"));
+    const key = this.#biased(products.key, layer.keyBias, at("key-bias"));
+    const value = this.#biased(products.value, layer.valueBias, at("value-bias"));
+    const queries = this.#heads(query, layer.queryGain, at("query-norm"));
+    const ownKeys = this.#heads(key, layer.keyGain, at("key-norm"));
+    const turnedQuery = this.#rotary(queries, heads, cache.length, at("rotary-query"));
+    const turnedKey = this.#rotary(ownKeys, kvHeads, cache.length, at("rotary-key"));
     const keys = present(cache.keys[index]);
     const values = present(cache.values[index]);
-    keys.push(this.#ops.quantize(rotatedKey, headSize, ATTENTION_BITS));
+    keys.push(this.#ops.quantize(turnedKey, headSize, ATTENTION_BITS));
     values.push(this.#ops.quantize(value, headSize, ATTENTION_BITS));
     const attended = this.#ops.attention({
       heads,
       kvHeads,
       headSize,
-      queries: this.#ops.quantize(rotatedQuery, headSize, ATTENTION_BITS),
+      queries: this.#ops.quantize(turnedQuery, headSize, ATTENTION_BITS),
       keys: joinRows(keys),
       values: joinRows(values),
     });
     finite(attended, at("attention"));
     const output = this.#project(attended, layer.attentionOutput, at("attention-output"));
-    const x = finite(this.#ops.add(input, output), at("attention-residual"));
-
-    const second = this.#norm(
-      x,
-      layer.feedForwardGain,
-      at("feed-forward-norm"),
-      at("feed-forward-gain"),
-    );
-    const gate = this.#project(second, layer.gate, at("gate"));
-    const up = this.#project(second, layer.up, at("up"));
-    const activated = finite(this.#ops.silu(gate), at("silu"));
-    const product = finite(this.#ops.multiply(activated, up), at("product"));
-    const down = this.#project(product, layer.down, at("down"));
-    assert(x.length === width && down.length === width, "widths differ");
-    return finite(this.#ops.add(x, down), at("feed-forward-residual"));
+    return this.#biased(output, layer.attentionOutputBias, at("attention-output-bias"));
   }
 
-  #norm(x: Float32Array, gain: Float32Array, normAt: number, gainAt: number): Float32Array {
-    const normed = finite(this.#ops.rmsNorm(x, x.length, this.#weights.epsilon), normAt);
-    return finite(this.#ops.multiply(normed, gain), gainAt);
+  /** silu(gate) * up. */
+  #gated(index: number, layer: DecoderLayer, x: Float32Array): Float32Array {
+    const at = (op: LayerOp): number => layerOpIndex(index, op);
+    const gateProduct = this.#project(x, present(layer.gate), at("gate"));
+    const upProduct = this.#project(x, layer.up, at("up"));
+    const gate = this.#biased(gateProduct, layer.gateBias, at("gate-bias"));
+    const up = this.#biased(upProduct, layer.upBias, at("up-bias"));
+    const activated = finite(this.#ops.silu(gate), at("silu"));
+    return finite(this.#ops.multiply(activated, up), at("product"));
+  }
+
+  #gelu(index: number, layer: DecoderLayer, x: Float32Array): Float32Array {
+    const at = (op: LayerOp): number => layerOpIndex(index, op);
+    const product = this.#project(x, layer.up, at("up"));
+    const up = this.#biased(product, layer.upBias, at("up-bias"));
+    return finite(this.#ops.geluTanh(up), at("gelu"));
+  }
+
+  /** The design's norm with its gain, whose op is the next, and its bias. */
+  #norm(
+    x: Float32Array,
+    { gain, bias }: { gain: Float32Array; bias: Float32Array | undefined },
+    at: number,
+  ): Float32Array {
+    const { design, epsilon } = this.#weights;
+    const normed =
+      design.norm === "rms"
+        ? this.#ops.rmsNorm(x, x.length, epsilon)
+        : this.#ops.layerNorm(x, x.length, epsilon);
+    const scaled = finite(this.#ops.multiply(finite(normed, at), gain), at + 1);
+    return this.#biased(scaled, bias, at + 2);
+  }
+
+  /** RMS norm of each head's slice with one gain for all, if there is one; the gain's op is the next. */
+  #heads(x: Float32Array, gain: Float32Array | undefined, at: number): Float32Array {
+    if (gain === undefined) return x;
+    const { epsilon, shape } = this.#weights;
+    const normed = finite(this.#ops.rmsNorm(x, shape.headSize, epsilon), at);
+    const gains = normed.map((_, i) => present(gain[i % shape.headSize]));
+    return finite(this.#ops.multiply(normed, gains), at + 1);
+  }
+
+  #biased(x: Float32Array, bias: Float32Array | undefined, at: number): Float32Array {
+    return bias === undefined ? x : finite(this.#ops.add(x, bias), at);
   }
 
   #project(x: Float32Array, matrix: PackedMatrix, at: number): Float32Array {
@@ -183,7 +244,8 @@ export class ReferenceDecoder implements Decoder {
   }
 
   #rotary(x: Float32Array, heads: number, position: number, at: number): Float32Array {
-    const { rotarySteps: steps, rotaryInterleaved: interleaved, shape } = this.#weights;
+    const { rotarySteps: steps, rotaryInterleaved: interleaved, shape, design } = this.#weights;
+    if (design.positions !== "rotary") return x;
     const positions = Uint32Array.of(position);
     const { headSize } = shape;
     return finite(this.#ops.rotary({ x, heads, headSize, positions, steps, interleaved }), at);

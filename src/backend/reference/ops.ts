@@ -8,6 +8,8 @@ import {
   cosinePhase,
   decodeF32,
   exp2Fraction,
+  geluTanhF32,
+  layerNormRow,
   phaseOf,
   quantizeRow,
   rmsNormRow,
@@ -32,6 +34,8 @@ export interface ReferenceOps {
   rotary(call: Call<"rotary">): Float32Array;
   attention(call: Call<"attention">): Float32Array;
   silu(x: Float32Array): Float32Array;
+  layerNorm(x: Float32Array, columns: number, epsilon: number): Float32Array;
+  geluTanh(x: Float32Array): Float32Array;
 }
 
 /** The definitions themselves. */
@@ -140,6 +144,12 @@ export const EXACT_OPS: ReferenceOps = {
   },
 
   silu: (x) => x.map(silu),
+
+  layerNorm(x, columns, epsilon) {
+    return Float32Array.from(rowsOf(x, columns).flatMap((row) => layerNormRow(row, epsilon)));
+  },
+
+  geluTanh: (x) => x.map(geluTanhF32),
 };
 
 interface BfpUnit {

@@ -2,8 +2,9 @@
 // runs all layers for a chunk of rows. Same bits as the unfused ops, since every op is computed whole.
 
 import { assert, present } from "gyrotron/base";
-import { attentionScale } from "gyrotron/numerics";
+import { attentionScale, tailTanhTable } from "gyrotron/numerics";
 import {
+  addPositions,
   ATTENTION_BITS,
   type Decoder,
   type DecoderFrame,
@@ -14,8 +15,10 @@ import {
   embedTokens,
   finalOpIndex,
   frameOf,
+  type LayerOp,
   layerOpIndex,
   type NonFinite,
+  POSITION_OP_INDEX,
   type SequenceCache,
   type StepResult,
   TensorError,
@@ -24,7 +27,7 @@ import type { WasmDevice } from "./device.ts";
 import { cacheCopies } from "../cache-copy.ts";
 import { CACHE_HEADER_BYTES, cacheBytes, type KernelCall, roundUp, STATUS_GOOD } from "./layout.ts";
 import { type DeviceMatrix, matmulWords, placeMatrices, PRODUCT_SCRATCH_BYTES } from "./pack.ts";
-import { epsilonWords } from "./single-op.ts";
+import { epsilonWords, layerNormWords } from "./single-op.ts";
 
 const ROWS_MAX = 64;
 
@@ -168,21 +171,22 @@ export class WasmDecoder implements Decoder {
     const caches = this.#admit(rows);
     const chosen = rows.flatMap((row, i) => (row.wantsLogits ? [i] : []));
     device.write(
-      this.#buffers.x,
-      embedTokens(
-        this.#frame.embedding,
-        rows.map((row) => row.token),
-      ),
-    );
-    device.write(
       this.#buffers.caches,
       Uint32Array.from(caches, (cache) => cache.address),
     );
     const positions = caches.map((cache) => cache.length++);
+    const { embedding, positions: learned } = this.#frame;
+    const x = embedTokens(
+      embedding,
+      rows.map((row) => row.token),
+    );
+    const misplaced = learned === undefined ? [] : addPositions(x, learned, positions);
+    device.write(this.#buffers.x, x);
     device.write(this.#buffers.positions, Uint32Array.from(positions));
     device.write(this.#buffers.chosen, Uint32Array.from(chosen));
     device.resetStatus(this.#buffers.status, rows.length);
     device.resetStatus(this.#buffers.logitStatus, rows.length);
+    for (const row of misplaced) device.setWord(this.#buffers.status + row * 4, POSITION_OP_INDEX);
     device.setWord(device.control("rows"), rows.length);
     device.setWord(device.control("logitRows"), chosen.length);
     device.run(this.#program, this.#bodyLength + (chosen.length > 0 ? this.#headLength : 0));
@@ -275,12 +279,17 @@ function allocateBuffers(device: WasmDevice, weights: DecoderWeights): Buffers {
   };
 }
 
+/** A vector that a layer may lack. */
+type Vector = Float32Array | undefined;
+
 /** Turns a decoder into kernel calls, placing weights as it goes. */
 class ProgramCompiler {
   readonly #device: WasmDevice;
   readonly #weights: DecoderWeights;
   readonly #buffers: Buffers;
   readonly #epsilon: readonly number[];
+  /** Address of the table of GELU, once a layer has needed it. */
+  #geluTable: number | undefined;
 
   constructor(device: WasmDevice, weights: DecoderWeights, buffers: Buffers) {
     this.#device = device;
@@ -294,8 +303,9 @@ class ProgramCompiler {
     const { layers, rotarySteps } = this.#weights;
     const b = this.#buffers;
     const steps = this.#device.place(rotarySteps);
+    const angles = this.#call("angles", [steps, rotarySteps.length, b.positions, b.angles], true);
     return [
-      this.#call("angles", [steps, rotarySteps.length, b.positions, b.angles], true),
+      ...(rotarySteps.length > 0 ? [angles] : []),
       ...layers.flatMap((layer, i) => [
         ...this.#attention(layer, i),
         ...this.#feedForward(layer, i),
@@ -305,9 +315,10 @@ class ProgramCompiler {
 
   /** Norm and classifier on the rows that want logits. */
   head(): KernelCall[] {
-    const { finalGain, classifier, layers, shape } = this.#weights;
+    const { finalGain, finalNormBias, classifier, layers, shape } = this.#weights;
     const b = this.#buffers;
-    const gain = finalOpIndex(layers.length, "final-gain");
+    const norm = { gain: finalGain, bias: finalNormBias };
+    const at = finalOpIndex(layers.length, "final-gain");
     const logits = finalOpIndex(layers.length, "logits");
     const matrix = placeMatrices(this.#device, [classifier]);
     const onChosen = { rows: this.#device.control("logitRows"), status: b.logitStatus };
@@ -315,82 +326,146 @@ class ProgramCompiler {
     return [
       // The wait before this call is that of the last residual, which is not free.
       { op: "gather", ...onChosen, words: gather, free: true },
-      { op: "normQuantize", ...onChosen, words: this.#normWords(b.projected, finalGain, gain) },
+      { ...this.#norm(b.projected, norm, at), ...onChosen },
       { op: "matmul", ...onChosen, words: this.#matmulWords(matrix, b.logits, logits) },
     ];
   }
 
   #attention(layer: DecoderLayer, index: number): KernelCall[] {
-    const { shape, rotaryInterleaved } = this.#weights;
+    const { shape, design, rotaryInterleaved } = this.#weights;
     const { heads, kvHeads, headSize, width } = shape;
     const b = this.#buffers;
     const padded = roundUp(headSize, 8);
-    const at = layerOpIndex(index, "query");
+    const at = (op: LayerOp): number => layerOpIndex(index, op);
     const qkv = placeMatrices(this.#device, [layer.query, layer.key, layer.value]);
     const output = placeMatrices(this.#device, [layer.attentionOutput]);
     const scale = attentionScale(headSize);
     const attended = heads * headSize;
     const keys = kvHeads * headSize;
-    const project = this.#matmulWords(qkv, b.projected, at, attended, attended + keys);
+    const splits = [attended, attended + keys] as const;
+    const project = this.#matmulWords(qkv, b.projected, at("query"), ...splits);
     const size = [heads, kvHeads, headSize, padded];
+    const columns = qkv.groups * 4;
+    const qkvBias = this.#joined([
+      [layer.queryBias, attended],
+      [layer.keyBias, keys],
+      [layer.valueBias, keys],
+    ]);
+    const keysAt = b.projected + attended * 4;
+    const norm = { gain: layer.attentionGain, bias: layer.attentionNormBias };
+    const turning = design.positions === "rotary" ? (rotaryInterleaved ? 1 : 0) : 2;
     return [
-      this.#norm(layer.attentionGain, layerOpIndex(index, "attention-gain")),
+      this.#norm(b.x, norm, at("attention-gain")),
       this.#call("matmul", project),
+      ...this.#bias(qkvBias, columns, at("query-bias"), ...splits),
+      ...this.#headNorm(layer.queryGain, b.projected, columns, heads, at("query-gain")),
+      ...this.#headNorm(layer.keyGain, keysAt, columns, kvHeads, at("key-gain")),
       this.#call("rotate", [
-        ...[b.projected, qkv.groups * 4, ...size, b.angles, rotaryInterleaved ? 1 : 0],
-        ...[b.query, b.queryExponents, index, 0, layerOpIndex(index, "rotary-query")],
+        ...[b.projected, columns, ...size, b.angles, turning],
+        ...[b.query, b.queryExponents, index, 0, at("rotary-query")],
       ]),
       this.#call("attend", [
         ...[b.query, b.queryExponents, ...size, scale.mantissa, scale.exponent, b.normed, index],
       ]),
       this.#quantize(b.normed, attended),
-      this.#call(
-        "matmul",
-        this.#matmulWords(output, b.projected, layerOpIndex(index, "attention-output")),
-      ),
-      this.#residual(roundUp(width, 4), layerOpIndex(index, "attention-residual"), true),
+      this.#call("matmul", this.#matmulWords(output, b.projected, at("attention-output"))),
+      ...this.#bias(layer.attentionOutputBias, roundUp(width, 4), at("attention-output-bias")),
+      this.#residual(roundUp(width, 4), at("attention-residual"), true),
     ];
   }
 
   #feedForward(layer: DecoderLayer, index: number): KernelCall[] {
-    const { hidden, width, layers } = this.#weights.shape;
+    const { shape, layers, design } = this.#weights;
+    const { hidden, width } = shape;
     const b = this.#buffers;
-    const gateUp = placeMatrices(this.#device, [layer.gate, layer.up]);
+    const at = (op: LayerOp): number => layerOpIndex(index, op);
+    const norm = { gain: layer.feedForwardGain, bias: layer.feedForwardNormBias };
+    const inner =
+      design.feedForward === "swiglu" ? this.#gated(layer, at) : this.#ungated(layer, at);
     const down = placeMatrices(this.#device, [layer.down]);
-    const project = this.#matmulWords(gateUp, b.projected, layerOpIndex(index, "gate"), hidden);
-    const product = layerOpIndex(index, "product");
-    const residual = layerOpIndex(index, "feed-forward-residual");
     return [
-      this.#norm(layer.feedForwardGain, layerOpIndex(index, "feed-forward-gain")),
-      this.#call("matmul", project),
-      this.#call("gate", [b.projected, gateUp.groups * 4, hidden, hidden, b.product, product]),
+      this.#norm(b.x, norm, at("feed-forward-gain")),
+      ...inner,
       this.#quantize(b.product, hidden),
-      this.#call("matmul", this.#matmulWords(down, b.projected, layerOpIndex(index, "down"))),
-      this.#residual(roundUp(width, 4), residual, index + 1 < layers),
+      this.#call("matmul", this.#matmulWords(down, b.projected, at("down"))),
+      ...this.#bias(layer.downBias, roundUp(width, 4), at("down-bias")),
+      this.#residual(roundUp(width, 4), at("feed-forward-residual"), index + 1 < layers.length),
     ];
   }
 
-  #norm(gain: Float32Array, op: number): KernelCall {
-    return this.#call("normQuantize", this.#normWords(this.#buffers.x, gain, op));
+  #gated(layer: DecoderLayer, at: (op: LayerOp) => number): KernelCall[] {
+    const { hidden } = this.#weights.shape;
+    const b = this.#buffers;
+    const gateUp = placeMatrices(this.#device, [present(layer.gate), layer.up]);
+    const columns = gateUp.groups * 4;
+    const bias = this.#joined([
+      [layer.gateBias, hidden],
+      [layer.upBias, hidden],
+    ]);
+    return [
+      this.#call("matmul", this.#matmulWords(gateUp, b.projected, at("gate"), hidden)),
+      ...this.#bias(bias, columns, at("gate-bias"), hidden),
+      this.#call("gate", [b.projected, columns, hidden, hidden, b.product, at("product")]),
+    ];
   }
 
-  #normWords(x: number, gain: Float32Array, op: number): number[] {
+  #ungated(layer: DecoderLayer, at: (op: LayerOp) => number): KernelCall[] {
+    const { hidden } = this.#weights.shape;
+    const b = this.#buffers;
+    const up = placeMatrices(this.#device, [layer.up]);
+    const columns = up.groups * 4;
+    this.#geluTable ??= this.#device.place(tailTanhTable());
+    return [
+      this.#call("matmul", this.#matmulWords(up, b.projected, at("up"))),
+      ...this.#bias(layer.upBias, columns, at("up-bias")),
+      this.#call("gelu", [b.projected, columns, hidden, b.product, this.#geluTable, at("gelu")]),
+    ];
+  }
+
+  /** Vectors end to end, zeros for those that are absent: adding one changes no bit. */
+  #joined(parts: readonly (readonly [Float32Array | undefined, number])[]): Vector {
+    if (parts.every(([vector]) => vector === undefined)) return undefined;
+    const joined = new Float32Array(parts.reduce((sum, [, length]) => sum + length, 0));
+    let at = 0;
+    for (const [vector, length] of parts) {
+      if (vector !== undefined) joined.set(vector, at);
+      at += length;
+    }
+    return joined;
+  }
+
+  /** Adds a bias to the columns of `projected` that it has values for. */
+  #bias(bias: Vector, columns: number, op: number, second?: number, third?: number): KernelCall[] {
+    if (bias === undefined) return [];
+    const vector = this.#device.place(bias);
+    const bounds = [second ?? 0x7fffffff, third ?? 0x7fffffff];
+    const words = [this.#buffers.projected, columns, vector, bias.length, op, ...bounds];
+    return [this.#call("bias", words)];
+  }
+
+  #headNorm(gain: Vector, x: number, columns: number, heads: number, op: number): KernelCall[] {
+    if (gain === undefined) return [];
+    const { headSize } = this.#weights.shape;
+    const size = [headSize, roundUp(headSize, 8)];
+    const vector = this.#device.place(gain);
+    return [this.#call("headNorm", [x, columns, heads, ...size, ...this.#epsilon, vector, op])];
+  }
+
+  /** The design's norm of rows of the width, with gain and bias, on the grid of the next product. */
+  #norm(x: number, { gain, bias }: { gain: Float32Array; bias: Vector }, op: number): KernelCall {
     const b = this.#buffers;
     const n = gain.length;
     const placed = this.#device.place(gain);
     const bits = this.#weights.activationBits;
-    return [
-      x,
-      placed,
-      n,
-      roundUp(n, 8),
-      ...this.#epsilon,
-      b.normed,
-      b.mantissas,
-      b.exponents,
-      bits,
-      op,
-    ];
+    const out = [b.mantissas, b.exponents, bits, op];
+    if (this.#weights.design.norm === "rms") {
+      const words = [x, placed, n, roundUp(n, 8), ...this.#epsilon, b.normed, ...out];
+      return this.#call("normQuantize", words);
+    }
+    const vector = this.#device.place(present(bias));
+    const epsilon = layerNormWords(this.#weights.epsilon);
+    const words = [x, n, b.normed, ...epsilon, roundUp(n, 8), placed, vector, ...out];
+    return this.#call("layerNormQuantize", words);
   }
 
   #quantize(x: number, n: number): KernelCall {

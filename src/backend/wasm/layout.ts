@@ -40,6 +40,10 @@ export const OP_CODES = {
   multiply: 13,
   rotary: 14,
   argmax: 15,
+  layerNormQuantize: 16,
+  bias: 17,
+  headNorm: 18,
+  gelu: 19,
 } as const;
 
 export const RECORD_WORDS = 24;

@@ -2,7 +2,12 @@
 // are copied out and the memory is released.
 
 import { present } from "gyrotron/base";
-import { attentionScale, decodeF32, normExponentFloor } from "gyrotron/numerics";
+import {
+  attentionScale,
+  decodeF32,
+  layerNormExponentFloor,
+  normExponentFloor,
+} from "gyrotron/numerics";
 import { type BfpRows, checkOpCall, type OpCall, type OpResult } from "gyrotron/tensor";
 import type { WasmDevice } from "./device.ts";
 import { CACHE_HEADER_BYTES, cacheBytes, type KernelCall, roundUp, STATUS_GOOD } from "./layout.ts";
@@ -25,6 +30,12 @@ export function runSingleOp(device: WasmDevice, call: OpCall): OpResult {
 export function epsilonWords(epsilon: number): [number, number, number] {
   const { mantissa, exponent } = decodeF32(epsilon);
   return [Number(mantissa), exponent, normExponentFloor(epsilon)];
+}
+
+/** The same for a layer norm. */
+export function layerNormWords(epsilon: number): [number, number, number] {
+  const [mantissa, exponent] = epsilonWords(epsilon);
+  return [mantissa, exponent, layerNormExponentFloor(epsilon)];
 }
 
 class SingleOp {

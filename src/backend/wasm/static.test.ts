@@ -16,6 +16,10 @@ const ALLOWED: Readonly<Record<string, { why: string; functions: readonly string
     why: "integers below 2^53 and powers of two in binary64; one division that cannot meet a middle of two f32",
     functions: ["attendHead", "rotateSlice", "scores", "weighted"],
   },
+  block: {
+    why: "GELU as in graph-function, a comparison that is integers'",
+    functions: ["geluRows"],
+  },
   "graph-attention": {
     why: "as attention; a share is an integer of 18 bits and a half in binary32",
     functions: ["divide", "scoreHeads", "shareRow", "weighHeads"],
@@ -39,14 +43,13 @@ const ALLOWED: Readonly<Record<string, { why: string; functions: readonly string
   "graph-row": {
     why: "integers by powers of two in binary64, rounded once; single operations of binary32; maxima",
     functions: [
-      ...["argmaxOf", "centre", "crossEntropyRange", "dequantizeRange", "largestOf"],
-      ...["layerNormRange", "logSoftmaxRange", "powersOf", "quantizeColumnsRange"],
-      ...["reduceMaxRange", "softmaxRange"],
+      ...["argmaxOf", "crossEntropyRange", "dequantizeRange", "largestOf", "logSoftmaxRange"],
+      ...["powersOf", "quantizeColumnsRange", "reduceMaxRange", "softmaxRange"],
     ],
   },
   "graph-sum": {
     why: "mantissas of 24 bits and their sums below 2^53 in binary64; quotients far from any middle",
-    functions: ["gridSum", "quantizeMoments", "reduceRange", "roundQuotient", "sumListed"],
+    functions: ["gridSum", "reduceRange", "roundQuotient", "sumListed"],
   },
   "graph-turn": {
     why: "products by powers of two, as in row",
@@ -56,9 +59,13 @@ const ALLOWED: Readonly<Record<string, { why: string; functions: readonly string
     why: "section 9 one by one, products of 48 bits in binary64; comparisons",
     functions: ["argmaxRows", "siluRows"],
   },
+  norm: {
+    why: "products by powers of two; two exact products of 24 bits and one sum; integers below 2^53 in binary64",
+    functions: ["centre", "layerNormRow", "moments", "quantizeMoments", "rmsNormRow", "scale"],
+  },
   row: {
     why: "products by powers of two; integers below 2^53 in binary64; single operations of binary32",
-    functions: ["addRow", "gateRange", "multiplyRow", "normRow", "quantizeRow", "scaleRow"],
+    functions: ["addRow", "gateRange", "multiplyRow", "quantizeRow"],
   },
   tile: {
     why: "sums below 2^53 by powers of two in binary64, rounded once",

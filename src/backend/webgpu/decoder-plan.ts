@@ -1,7 +1,9 @@
 // What a decoder dispatches: the kernels of each layer in order, with their buffers, in two forms. Fused, every
 // workgroup of a product prepares its row itself: six dispatches a layer, for few rows. Otherwise rows are
-// prepared once and products take several rows at a time: ten dispatches. Both give the same bits.
+// prepared once and products take several rows at a time: ten dispatches. Both give the same bits. Biases, norms
+// of heads and GELU are dispatches of their own, so that models without them pay nothing.
 
+import { present } from "gyrotron/base";
 import { attentionScale } from "gyrotron/numerics";
 import {
   type DecoderFrame,
@@ -9,19 +11,24 @@ import {
   type DecoderWeights,
   finalOpIndex,
   frameOf,
+  type LayerOp,
   layerOpIndex,
+  layerVectorsOf,
   type PackedMatrix,
+  POSITION_OP_INDEX,
 } from "gyrotron/tensor";
 import type { BoundPipeline, BufferKind, CommandRecorder, WebGpuDevice } from "./device.ts";
 import type { GpuPipeline } from "./device.ts";
 import type { GpuBuffer } from "./gpu-interface.ts";
 import { prepareShader, rowParamWords, type RowParams } from "./kernels/activation.ts";
 import { attendShader } from "./kernels/attend.ts";
+import { FINISH_COLUMNS, type FinishKind, finishShader, headNormShader } from "./kernels/block.ts";
 import { blockOutputs, type Epilogue, projectShader } from "./kernels/project.ts";
 import { rotateShader, STEP_ROW_WORDS } from "./kernels/rotate.ts";
 import { STATUS_GOOD } from "./kernels/workgroup.ts";
 import { type DeviceMatrix, freeMatrix, type Limbs, placeMatrices, vectorsOf } from "./pack.ts";
-import { epsilonWords } from "./single-op.ts";
+import { epsilonWords, layerNormWords } from "./single-op.ts";
+import { functionTableWords } from "./wgsl/function-table.ts";
 import type { WgslPiece } from "./wgsl/piece.ts";
 
 /** Which rows a dispatch is for: all of a step, or those that want logits. */
@@ -48,7 +55,7 @@ interface Product {
   readonly matrix: DeviceMatrix;
   readonly rows: GpuBuffer;
   readonly row: RowParams;
-  /** With a gain, rows go through the norm. */
+  /** With a gain, behind it perhaps a bias, rows go through the norm. */
   readonly gain?: GpuBuffer;
   readonly epilogue: Epilogue;
   readonly result: GpuBuffer;
@@ -58,10 +65,26 @@ interface Product {
   readonly rowSet?: RowSet;
 }
 
+/** What follows a product that is stored. */
+interface Finish {
+  readonly kind: FinishKind;
+  readonly rows: GpuBuffer;
+  readonly stride: number;
+  /** Results of a row. */
+  readonly columns: number;
+  readonly bias: GpuBuffer | undefined;
+  readonly biasOp: number;
+  readonly splits?: readonly [number, number];
+  readonly result: GpuBuffer;
+  readonly op: number;
+}
+
 /** One step as numbers. */
 export interface StepInput {
   /** The embedded tokens, a row for each. */
   readonly x: Float32Array;
+  /** Rows whose learned position made them not finite. */
+  readonly misplaced: readonly number[];
   /** `STEP_ROW_WORDS` for each row. */
   readonly rows: Uint32Array<ArrayBuffer>;
   readonly count: number;
@@ -97,7 +120,10 @@ export class DecoderPlan {
     this.#frame = frameOf(weights);
     this.rowsMax = rowsMax;
     this.#limbs = weights.activationBits === 8 ? 1 : 2;
-    this.#buffers = this.#allocate();
+    const { design, layers } = weights;
+    const isPlain =
+      design.feedForward === "swiglu" && layerVectorsOf(present(layers[0])).length === 0;
+    this.#buffers = this.#allocate(isPlain);
     this.#placed = this.#placeAll(weights);
   }
 
@@ -111,12 +137,14 @@ export class DecoderPlan {
   async run(step: StepInput): Promise<Uint32Array<ArrayBuffer>> {
     const form = await this.#form(step.isFused);
     const { stepRows, x, all, chosen, status, logits } = this.#buffers;
+    const statuses = new Uint32Array(step.count).fill(STATUS_GOOD);
+    for (const row of step.misplaced) statuses[row] = POSITION_OP_INDEX;
     const device = this.#device;
     device.write(stepRows, 0, step.rows);
     device.write(x, 0, step.x);
     device.write(all, 0, Uint32Array.of(step.count));
     device.write(chosen, 0, Uint32Array.of(step.chosen.length, ...step.chosen));
-    device.write(status, 0, new Uint32Array(step.count).fill(STATUS_GOOD));
+    device.write(status, 0, statuses);
     const recorder = device.record();
     for (const dispatch of form.body) this.#record(recorder, dispatch, step);
     if (step.chosen.length > 0) {
@@ -147,7 +175,7 @@ export class DecoderPlan {
     recorder.dispatch(dispatch.bound.group, x, y);
   }
 
-  #allocate(): Readonly<Record<BufferName, GpuBuffer>> {
+  #allocate(isPlain: boolean): Readonly<Record<BufferName, GpuBuffer>> {
     const { width, hidden, heads, kvHeads, headSize, vocabulary } = this.#frame.shape;
     const attended = heads * headSize;
     const rows = (words: number): GpuBuffer => this.#create(this.rowsMax * words * 4, "storage");
@@ -168,6 +196,7 @@ export class DecoderPlan {
       queryExponents: rows(heads),
       attended: rows(attended),
       product: rows(hidden),
+      branch: rows(isPlain ? 1 : Math.max(2 * hidden, width)),
       packed: rows(vectorsOf(widest) * 4 * this.#limbs),
       exponents: rows(1),
       logits: rows(vocabulary),
@@ -177,11 +206,14 @@ export class DecoderPlan {
   }
 
   #placeAll(weights: DecoderWeights): Placed {
-    const { layers, rotarySteps, finalGain, classifier } = weights;
+    const { layers, rotarySteps, finalGain, finalNormBias, classifier, design } = weights;
+    const hasTurns = rotarySteps.length > 0;
+    const { none } = this.#buffers;
     return {
-      turns: this.#upload(rotarySteps),
+      turns: hasTurns ? this.#upload(rotarySteps) : none,
+      functions: design.feedForward === "swiglu" ? none : this.#upload(functionTableWords()),
       layers: layers.map((layer) => this.#placeLayer(layer)),
-      finalGain: this.#upload(finalGain),
+      finalGain: this.#uploadNorm(finalGain, finalNormBias),
       classifier: this.#place([classifier]),
     };
   }
@@ -206,26 +238,56 @@ export class DecoderPlan {
   }
 
   #placeLayer(layer: DecoderLayer): PlacedLayer {
+    const { heads, kvHeads, headSize, hidden } = this.#frame.shape;
+    const [attended, keys] = [heads * headSize, kvHeads * headSize];
+    const { gate, queryGain, keyGain, attentionOutputBias, downBias } = layer;
+    const own = (vector: Float32Array | undefined): GpuBuffer | undefined =>
+      vector === undefined ? undefined : this.#upload(vector);
+    const qkvBias = joined([
+      [layer.queryBias, attended],
+      [layer.keyBias, keys],
+      [layer.valueBias, keys],
+    ]);
+    const upBias =
+      gate === undefined
+        ? layer.upBias
+        : joined([
+            [layer.gateBias, hidden],
+            [layer.upBias, hidden],
+          ]);
     return {
-      attentionGain: this.#upload(layer.attentionGain),
-      feedForwardGain: this.#upload(layer.feedForwardGain),
+      attentionGain: this.#uploadNorm(layer.attentionGain, layer.attentionNormBias),
+      feedForwardGain: this.#uploadNorm(layer.feedForwardGain, layer.feedForwardNormBias),
       qkv: this.#place([layer.query, layer.key, layer.value]),
+      qkvBias: own(qkvBias),
+      queryGain: own(queryGain),
+      keyGain: own(keyGain),
       output: this.#place([layer.attentionOutput]),
-      gateUp: this.#place([layer.gate, layer.up], true),
+      outputBias: own(attentionOutputBias),
+      up:
+        gate === undefined
+          ? this.#place([layer.up])
+          : this.#place([gate, layer.up], upBias === undefined),
+      upBias: own(upBias),
       down: this.#place([layer.down]),
+      downBias: own(downBias),
     };
   }
 
-  async #attention(
-    index: number,
-    { qkv, output, attentionGain: gain }: PlacedLayer,
-    isFused: boolean,
-  ): Promise<Dispatch[]> {
-    const { heads, kvHeads, headSize, width } = this.#frame.shape;
+  /** A gain with its bias behind it. */
+  #uploadNorm(gain: Float32Array, bias: Float32Array | undefined): GpuBuffer {
+    return this.#upload(bias === undefined ? gain : Float32Array.of(...gain, ...bias));
+  }
+
+  async #attention(index: number, placed: PlacedLayer, isFused: boolean): Promise<Dispatch[]> {
+    const { qkv, attentionGain: gain } = placed;
+    const { heads, kvHeads, headSize } = this.#frame.shape;
     const b = this.#buffers;
+    const at = (op: LayerOp): number => layerOpIndex(index, op);
     const attended = heads * headSize;
     const stride = attended + 2 * kvHeads * headSize;
     const scale = attentionScale(headSize);
+    const splits = [attended, attended + kvHeads * headSize] as const;
     const project = await this.#product(isFused, {
       matrix: qkv,
       rows: b.x,
@@ -234,16 +296,30 @@ export class DecoderPlan {
       epilogue: "store",
       result: b.projected,
       stride,
-      op: layerOpIndex(index, "query"),
-      splits: [attended, attended + kvHeads * headSize],
+      op: at("query"),
+      splits,
     });
-    const isInterleaved = this.#frame.rotaryInterleaved ? 1 : 0;
+    if (placed.qkvBias !== undefined) {
+      project.push(
+        await this.#finish({
+          ...{ kind: "bias", rows: b.projected, stride, columns: stride, bias: placed.qkvBias },
+          ...{ biasOp: at("query-bias"), splits, result: b.product, op: 0 },
+        }),
+      );
+    }
+    const { queryGain, keyGain } = placed;
+    if (queryGain !== undefined)
+      project.push(await this.#headNorm(queryGain, [0, heads], stride, at("query-gain")));
+    if (keyGain !== undefined)
+      project.push(await this.#headNorm(keyGain, [attended, kvHeads], stride, at("key-gain")));
+    const { design, rotaryInterleaved } = this.#frame;
+    const turning = design.positions === "rotary" ? (rotaryInterleaved ? 1 : 0) : 2;
     const size = [heads, kvHeads, headSize];
-    const rotary = layerOpIndex(index, "rotary-query");
+    const rotary = at("rotary-query");
     const rotate: Dispatch = {
       pipeline: await this.#device.pipeline(rotateShader()),
       buffers: [
-        this.#params([...size, stride, index, rotary, isInterleaved, 0]),
+        this.#params([...size, stride, index, rotary, turning, 0]),
         ...[
           b.projected,
           b.stepRows,
@@ -257,7 +333,7 @@ export class DecoderPlan {
       rowSet: "all",
       size: (rows) => [heads + 2 * kvHeads, rows],
     };
-    const op = layerOpIndex(index, "attention");
+    const op = at("attention");
     const attend: Dispatch = {
       pipeline: await this.#device.pipeline(attendShader()),
       buffers: [
@@ -267,45 +343,100 @@ export class DecoderPlan {
       rowSet: "all",
       size: (rows) => [heads, rows],
     };
-    const residual = await this.#product(isFused, {
-      matrix: output,
-      rows: b.attended,
-      row: this.#plainRow(attended),
-      epilogue: "residual",
-      result: b.x,
-      stride: width,
-      op: layerOpIndex(index, "attention-output"),
+    const residual = await this.#residual(isFused, {
+      ...{ matrix: placed.output, rows: b.attended, columns: attended, bias: placed.outputBias },
+      op: at("attention-output"),
     });
     return [...project, rotate, attend, ...residual];
   }
 
-  async #feedForward(
-    index: number,
-    { gateUp, down, feedForwardGain: gain }: PlacedLayer,
+  /** A product added to the residual; the ops of its bias and of the sum follow its own. */
+  async #residual(
     isFused: boolean,
+    call: {
+      matrix: DeviceMatrix;
+      rows: GpuBuffer;
+      columns: number;
+      bias: GpuBuffer | undefined;
+      op: number;
+    },
   ): Promise<Dispatch[]> {
-    const { hidden, width } = this.#frame.shape;
+    const { matrix, rows, columns, bias, op } = call;
+    const { width } = this.#frame.shape;
+    const { x, branch } = this.#buffers;
+    const isBare = bias === undefined;
+    const product = await this.#product(isFused, {
+      ...{ matrix, rows, row: this.#plainRow(columns), stride: width, op },
+      epilogue: isBare ? "residual" : "store",
+      result: isBare ? x : branch,
+    });
+    if (isBare) return product;
+    const finish = await this.#finish({
+      ...{ kind: "residual", rows: branch, stride: width, columns: width },
+      ...{ bias, biasOp: op + 1, result: x, op: op + 2 },
+    });
+    return [...product, finish];
+  }
+
+  async #feedForward(index: number, placed: PlacedLayer, isFused: boolean): Promise<Dispatch[]> {
+    const { shape, design } = this.#frame;
+    const { hidden } = shape;
+    const { up, upBias, feedForwardGain: gain } = placed;
     const b = this.#buffers;
-    const gate = await this.#product(isFused, {
-      matrix: gateUp,
-      rows: b.x,
-      row: this.#normRow(layerOpIndex(index, "feed-forward-gain")),
-      gain,
-      epilogue: "gate",
-      result: b.product,
-      stride: hidden,
-      op: layerOpIndex(index, "gate"),
+    const at = (op: LayerOp): number => layerOpIndex(index, op);
+    const isGated = design.feedForward === "swiglu";
+    const isBare = isGated && upBias === undefined;
+    const stride = isGated ? 2 * hidden : hidden;
+    const row = this.#normRow(at("feed-forward-gain"));
+    const splits = isGated ? ([hidden, NO_SPLIT[1]] as const) : NO_SPLIT;
+    const inner = await this.#product(isFused, {
+      ...{ matrix: up, rows: b.x, row, gain, op: isGated ? at("gate") : at("up") },
+      ...(isBare
+        ? { epilogue: "gate", result: b.product, stride: hidden }
+        : { epilogue: "store", result: b.branch, stride, splits }),
     });
-    const residual = await this.#product(isFused, {
-      matrix: down,
-      rows: b.product,
-      row: this.#plainRow(hidden),
-      epilogue: "residual",
-      result: b.x,
-      stride: width,
-      op: layerOpIndex(index, "down"),
+    const finish: Finish = {
+      ...{ rows: b.branch, stride, columns: hidden, bias: upBias, splits, result: b.product },
+      ...(isGated
+        ? { kind: "gate", biasOp: at("gate-bias"), op: at("silu") }
+        : { kind: "gelu", biasOp: at("up-bias"), op: at("gelu") }),
+    };
+    const residual = await this.#residual(isFused, {
+      ...{ matrix: placed.down, rows: b.product, columns: hidden, bias: placed.downBias },
+      op: at("down"),
     });
-    return [...gate, ...residual];
+    return [...inner, ...(isBare ? [] : [await this.#finish(finish)]), ...residual];
+  }
+
+  async #finish(finish: Finish): Promise<Dispatch> {
+    const { kind, rows, stride, columns, bias, biasOp, splits = NO_SPLIT, result, op } = finish;
+    const { none, status } = this.#buffers;
+    const hasBias = bias === undefined ? 0 : 1;
+    const params = this.#params([columns, stride, biasOp, ...splits, op, hasBias, 0]);
+    const groups = Math.min(Math.ceil(columns / FINISH_COLUMNS), WORKGROUPS_MAX);
+    return {
+      pipeline: await this.#device.pipeline(finishShader(kind)),
+      buffers: [params, rows, this.#placed.functions, bias ?? none, result, status],
+      rowSet: "all",
+      size: (count) => [groups, count],
+    };
+  }
+
+  async #headNorm(
+    gain: GpuBuffer,
+    [first, heads]: readonly [number, number],
+    stride: number,
+    op: number,
+  ): Promise<Dispatch> {
+    const { epsilon, shape } = this.#frame;
+    const { projected, status } = this.#buffers;
+    const words = [first, shape.headSize, stride, ...epsilonWords(epsilon), op, 0];
+    return {
+      pipeline: await this.#device.pipeline(headNormShader()),
+      buffers: [this.#params(words), projected, gain, status],
+      rowSet: "all",
+      size: (count) => [heads, count],
+    };
   }
 
   #head(isFused: boolean): Promise<Dispatch[]> {
@@ -328,7 +459,8 @@ export class DecoderPlan {
   async #product(isFused: boolean, product: Product): Promise<Dispatch[]> {
     const { matrix, gain, epilogue, rowSet = "all" } = product;
     const b = this.#buffers;
-    const own = gain === undefined ? "plain" : "norm";
+    const { norm } = this.#frame.design;
+    const own = gain === undefined ? "plain" : norm === "rms" ? "norm" : "layer";
     const limbs = { activationLimbs: this.#limbs, weightLimbs: matrix.limbs };
     const rowsEach = isFused ? 1 : this.#limbs + matrix.limbs === 4 ? 4 : 8;
     const source = isFused ? own : "packed";
@@ -364,9 +496,9 @@ export class DecoderPlan {
   }
 
   #normRow(gainOp: number): RowParams {
-    const { activationBits, epsilon, shape } = this.#frame;
+    const { activationBits, epsilon, shape, design } = this.#frame;
     const { width } = shape;
-    const words = epsilonWords(epsilon);
+    const words = design.norm === "rms" ? epsilonWords(epsilon) : layerNormWords(epsilon);
     return { columns: width, stride: width, bits: activationBits, epsilon: words, gainOp };
   }
 
@@ -399,20 +531,41 @@ export class DecoderPlan {
   }
 }
 
-/** One layer's weights on the device. */
+/** Vectors end to end, zeros for those that are absent: adding one changes no bit. */
+function joined(
+  parts: readonly (readonly [Float32Array | undefined, number])[],
+): Float32Array | undefined {
+  if (parts.every(([vector]) => vector === undefined)) return undefined;
+  const result = new Float32Array(parts.reduce((sum, [, length]) => sum + length, 0));
+  let at = 0;
+  for (const [vector, length] of parts) {
+    if (vector !== undefined) result.set(vector, at);
+    at += length;
+  }
+  return result;
+}
+
+/** One layer's weights on the device; a gain of a layer norm has its bias behind it. */
 interface PlacedLayer {
   readonly attentionGain: GpuBuffer;
   readonly qkv: DeviceMatrix;
+  readonly qkvBias: GpuBuffer | undefined;
+  readonly queryGain: GpuBuffer | undefined;
+  readonly keyGain: GpuBuffer | undefined;
   readonly output: DeviceMatrix;
+  readonly outputBias: GpuBuffer | undefined;
   readonly feedForwardGain: GpuBuffer;
-  /** Outputs of gate and up in turns. */
-  readonly gateUp: DeviceMatrix;
+  /** With a gate, its outputs and up's take turns; with biases, gate's come first. */
+  readonly up: DeviceMatrix;
+  readonly upBias: GpuBuffer | undefined;
   readonly down: DeviceMatrix;
+  readonly downBias: GpuBuffer | undefined;
 }
 
 /** All weights on the device. */
 interface Placed {
   readonly turns: GpuBuffer;
+  readonly functions: GpuBuffer;
   readonly layers: readonly PlacedLayer[];
   readonly finalGain: GpuBuffer;
   readonly classifier: DeviceMatrix;
@@ -428,6 +581,7 @@ type BufferName =
   | "queryExponents"
   | "attended"
   | "product"
+  | "branch"
   | "packed"
   | "exponents"
   | "logits"

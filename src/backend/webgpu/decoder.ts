@@ -3,6 +3,7 @@
 
 import { assert, present } from "gyrotron/base";
 import {
+  addPositions,
   type Decoder,
   type DecoderFrame,
   type DecoderRow,
@@ -219,11 +220,15 @@ export class WebGpuDecoder implements Decoder {
       const { word, slots } = caches[i]!;
       words.set([token, positions[i]!, word, slots], i * STEP_ROW_WORDS);
     });
+    const { embedding, positions: learned } = this.#frame;
+    const x = embedTokens(
+      embedding,
+      rows.map((row) => row.token),
+    );
+    const misplaced = learned === undefined ? [] : addPositions(x, learned, positions);
     const read = await this.#plan.run({
-      x: embedTokens(
-        this.#frame.embedding,
-        rows.map((row) => row.token),
-      ),
+      x,
+      misplaced,
       rows: words,
       count: rows.length,
       chosen,

@@ -24,6 +24,7 @@ import { type ShaderSource, WebGpuDevice } from "./device.ts";
 import type { Gpu } from "./gpu-interface.ts";
 import { prepareShader } from "./kernels/activation.ts";
 import { attendShader } from "./kernels/attend.ts";
+import { FINISH_KINDS, finishShader, headNormShader } from "./kernels/block.ts";
 import {
   argmaxShader,
   elementShader,
@@ -49,7 +50,7 @@ function everyShader(): ShaderSource[] {
         [DOT_NATIVE, DOT_PLAIN].flatMap((dot) => {
           const shape = { activationLimbs, weightLimbs, epilogue, dot };
           return [
-            ...(["norm", "plain"] as const).map((source) =>
+            ...(["norm", "layer", "plain"] as const).map((source) =>
               projectShader({ ...shape, source, rows: 1 }),
             ),
             ...([1, 4, 8] as const).map((rows) =>
@@ -62,7 +63,11 @@ function everyShader(): ShaderSource[] {
   );
   return [
     ...products,
-    ...limbs.flatMap((count) => [prepareShader("norm", count), prepareShader("plain", count)]),
+    ...limbs.flatMap((count) =>
+      (["norm", "layer", "plain"] as const).map((source) => prepareShader(source, count)),
+    ),
+    ...FINISH_KINDS.map(finishShader),
+    headNormShader(),
     ...(["add", "multiply", "silu"] as const).map(elementShader),
     ...[attendShader(), rotateShader(), rotaryShader(), embedShader()],
     ...[argmaxShader(), normShader(), quantizeShader()],

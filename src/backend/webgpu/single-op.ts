@@ -1,7 +1,12 @@
 // Single op calls, for conformance: operands go to pooled buffers, one command buffer runs, results come back
 // and the buffers go back to the pool.
 
-import { attentionScale, decodeF32, normExponentFloor } from "gyrotron/numerics";
+import {
+  attentionScale,
+  decodeF32,
+  layerNormExponentFloor,
+  normExponentFloor,
+} from "gyrotron/numerics";
 import { checkOpCall, type OpCall, type OpResult } from "gyrotron/tensor";
 import type { CommandRecorder, ShaderSource, WebGpuDevice } from "./device.ts";
 import type { GpuBuffer } from "./gpu-interface.ts";
@@ -45,6 +50,12 @@ export async function runSingleOp(
 export function epsilonWords(epsilon: number): [number, number, number] {
   const { mantissa, exponent } = decodeF32(epsilon);
   return [Number(mantissa), exponent, normExponentFloor(epsilon)];
+}
+
+/** The same for a layer norm. */
+export function layerNormWords(epsilon: number): [number, number, number] {
+  const [mantissa, exponent] = epsilonWords(epsilon);
+  return [mantissa, exponent, layerNormExponentFloor(epsilon)];
 }
 
 class SingleOp {

@@ -222,9 +222,10 @@ function oddFunction(table: usize, x: v128, limit: f32, scale: f32): v128 {
   return v128.bitselect(v128.or(one, sign), clamped, f32x4.ge(magnitude, f32x4.splat(limit)));
 }
 
+/** Either form by its table. */
 // @ts-ignore: decorator
 @inline
-function gelu(table: usize, x: v128): v128 {
+export function gelu(table: usize, x: v128): v128 {
   const magnitude = f32x4.abs(x);
   const q = lookLanes(table, placesOf(magnitude, 131072));
   const sign = negative(x);

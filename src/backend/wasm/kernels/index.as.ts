@@ -2,6 +2,7 @@
 // barriers between. Which thread computes what can change no bit, as each result is computed whole by one.
 
 import { attendHead, rotateSlice, storeValue } from "./attention.as";
+import { addBias, geluRows, headNorm, layerNormQuantize } from "./block.as";
 import { runGraphRecord } from "./graph.as";
 import {
   address,
@@ -100,6 +101,14 @@ function dispatch(control: usize, p: usize, thread: i32, threads: i32): void {
       return rotaryRows(p, rows, scratch, thread, threads);
     case 15:
       return argmaxRows(p, rows, thread, threads);
+    case 16:
+      return layerNormQuantize(p, rows, scratch, thread, threads);
+    case 17:
+      return addBias(p, rows, thread, threads);
+    case 18:
+      return headNorm(p, rows, scratch, thread, threads);
+    case 19:
+      return geluRows(p, rows, thread, threads);
     default:
       unreachable();
   }
@@ -142,7 +151,7 @@ function normQuantize(p: usize, rows: i32, scratch: usize, thread: i32, threads:
   }
 }
 
-/** [3] status, [4] qkv, [5] columns, [6] heads, [7] kvHeads, [8] size, [9] padded, [10] angles, [11] interleaved, [12] q out, [13] q exponents, [14] layer, [16] query's rotary op */
+/** [3] status, [4] qkv, [5] columns, [6] heads, [7] kvHeads, [8] size, [9] padded, [10] angles, [11] interleaved (0, 1) or not turned (2), [12] q out, [13] q exponents, [14] layer, [16] query's rotary op */
 function rotate(
   control: usize,
   p: usize,
@@ -163,12 +172,16 @@ function rotate(
     const h = unit % units;
     const x = address(p, 4) + ((<usize>r * <usize>word(p, 5) + <usize>h * <usize>size) << 2);
     const turns = address(p, 10) + <usize>r * (<usize>size << 2);
-    if (h < heads) {
+    const isTurned = word(p, 11) != 2;
+    const source = isTurned ? turned : x;
+    if (isTurned && h < heads + kvHeads) {
       const good = rotateSlice(x, size, padded, turns, word(p, 11) != 0, scratch, turned);
-      if (!good) markBad(address(p, 3), r, word(p, 16));
+      if (!good) markBad(address(p, 3), r, word(p, 16) + (h < heads ? 0 : 1));
+    }
+    if (h < heads) {
       const at = <usize>(r * heads + h);
       const out = address(p, 12) + at * (<usize>padded << 1);
-      store<i32>(address(p, 13) + (at << 2), quantizeRow(turned, size, padded, 13, -149, out));
+      store<i32>(address(p, 13) + (at << 2), quantizeRow(source, size, padded, 13, -149, out));
       continue;
     }
     const position = load<i32>(address(control + POSITIONS, 0) + (<usize>r << 2));
@@ -179,10 +192,8 @@ function rotate(
     const half = <usize>kvHeads * <usize>capacity * (<usize>padded << 1);
     const exponents = layer + 2 * half + (<usize>(group * capacity + position) << 2);
     if (h < heads + kvHeads) {
-      const good = rotateSlice(x, size, padded, turns, word(p, 11) != 0, scratch, turned);
-      if (!good) markBad(address(p, 3), r, word(p, 16) + 1);
       const out = layer + <usize>(group * capacity + position) * (<usize>padded << 1);
-      store<i32>(exponents, quantizeRow(turned, size, padded, 13, -149, out));
+      store<i32>(exponents, quantizeRow(source, size, padded, 13, -149, out));
     } else {
       const e = quantizeRow(x, size, padded, 13, -149, scratch);
       const values = layer + half + <usize>group * <usize>capacity * (<usize>padded << 1);

@@ -6,15 +6,15 @@
 
 import { GRID_BITS } from "gyrotron/tensor";
 import type { ShaderSource } from "../device.ts";
-import { NORM } from "../wgsl/norm.ts";
+import { LAYER_NORM, NORM } from "../wgsl/norm.ts";
 import { composeWgsl, type WgslPiece } from "../wgsl/piece.ts";
 import { LIMBS, QUANTIZE } from "../wgsl/quantize.ts";
 import { ROUND_WORD } from "../wgsl/round-float.ts";
-import { SOFT_MULTIPLY } from "../wgsl/soft-float.ts";
+import { SOFT_ADD, SOFT_MULTIPLY } from "../wgsl/soft-float.ts";
 import { paramsPiece, statusPiece, workgroupPiece } from "./workgroup.ts";
 
-/** `norm`: rms_norm and gain; `plain`: the row itself. */
-export type RowSource = "norm" | "plain";
+/** `norm`: rms_norm and gain; `layer`: layer_norm, gain and bias; `plain`: the row itself. */
+export type RowSource = "norm" | "layer" | "plain";
 
 /** Words of parameters that name a row's norm and grid, from parameter `ROW_PARAMS` on. */
 export const ROW_PARAMS = 12;
@@ -33,7 +33,7 @@ export function rowParamWords({ columns, stride, bits, epsilon, gainOp }: RowPar
   return [columns, stride, bits, ...(epsilon ?? [0, 0, 0]), gainOp ?? 0, 0];
 }
 
-/** The rows at binding `first` and, for a norm, the gain at the next. Needs params, status, workgroup. */
+/** The rows at binding `first` and, for a norm, the gain (then the bias) at the next. Needs params, status, workgroup. */
 export function rowSourcePiece(source: RowSource, limbs: 1 | 2, first: number): WgslPiece {
   const p = (i: number): string => `param(${ROW_PARAMS + i}u)`;
   const s = (i: number): string => `signedParam(${ROW_PARAMS + i}u)`;
@@ -57,11 +57,49 @@ fn prepareRow(l: u32, row: u32) -> RowState {
   }
   let squares = workgroupSquares(l, low, high);
   let sum = wideAdd(squares, epsilonOnGrid(n, ${p(3)}, ${s(4)}, grid));
-  var state = RowState(grid, normFactor(sum, n), 0);
+  var state = RowState(grid, normFactor(sum, n), 0, 0);
   var top = 0u;
   for (var i = l; i < n; i += WG) {
     let value = rowValue(state, row, i);
     if (isBad(value)) { failRow(row, ${p(6)}); }
+    top = max(top, value & 0x7fffffffu);
+  }
+  state.exponent = gridExponent(workgroupMax(l, top), ${p(2)}, -149);
+  return state;
+}`;
+  const layer = /* wgsl */ `
+@group(0) @binding(${first + 1}) var<storage, read> gain: array<u32>;
+fn scaledValue(state: RowState, row: u32, i: u32) -> u32 {
+  let m = i32(${p(0)}) * gridMantissa(rawValue(row, i), state.grid) - state.total;
+  return softMultiply(layerNormValue(m, state.factor), gain[i]);
+}
+fn rowValue(state: RowState, row: u32, i: u32) -> u32 {
+  return softAdd(scaledValue(state, row, i), gain[${p(0)} + i]);
+}
+fn prepareRow(l: u32, row: u32) -> RowState {
+  let n = ${p(0)};
+  var largest = 0u;
+  for (var i = l; i < n; i += WG) { largest = max(largest, rawValue(row, i) & 0x7fffffffu); }
+  let grid = gridExponent(workgroupMax(l, largest), ${GRID_BITS}u, ${s(5)});
+  var low = 0u;
+  var high = 0u;
+  var part = 0;
+  for (var i = l; i < n; i += WG) {
+    let m = gridMantissa(rawValue(row, i), grid);
+    let square = u32(m * m);
+    low += square & 0xffffu;
+    high += square >> 16u;
+    part += m;
+  }
+  let squares = workgroupSquares(l, low, high);
+  let total = bitcast<i32>(workgroupSum(l, bitcast<u32>(part)));
+  let epsilon = epsilonOnGrid(n * n, ${p(3)}, ${s(4)}, grid);
+  var state = RowState(grid, layerNormFactor(n, total, squares, epsilon), 0, total);
+  var top = 0u;
+  for (var i = l; i < n; i += WG) {
+    if (isBad(scaledValue(state, row, i))) { failRow(row, ${p(6)}); }
+    let value = rowValue(state, row, i);
+    if (isBad(value)) { failRow(row, ${p(6)} + 1u); }
     top = max(top, value & 0x7fffffffu);
   }
   state.exponent = gridExponent(workgroupMax(l, top), ${p(2)}, -149);
@@ -75,18 +113,21 @@ fn prepareRow(l: u32, row: u32) -> RowState {
   let n = ${p(0)};
   var largest = 0u;
   for (var i = l; i < n; i += WG) { largest = max(largest, rawValue(row, i) & 0x7fffffffu); }
-  return RowState(0, NormFactor(0u, 0), gridExponent(workgroupMax(l, largest), ${p(2)}, -149));
+  return RowState(0, NormFactor(0u, 0), gridExponent(workgroupMax(l, largest), ${p(2)}, -149), 0);
 }`;
   return {
     name: "row-source",
-    needs: [QUANTIZE, LIMBS, NORM, SOFT_MULTIPLY, ROUND_WORD],
+    needs: [
+      ...[QUANTIZE, LIMBS, NORM, SOFT_MULTIPLY, ROUND_WORD],
+      ...(source === "layer" ? [LAYER_NORM, SOFT_ADD] : []),
+    ],
     text: /* wgsl */ `
 @group(0) @binding(${first}) var<storage, read> source: array<u32>;
-struct RowState { grid: i32, factor: NormFactor, exponent: i32 }
+struct RowState { grid: i32, factor: NormFactor, exponent: i32, total: i32 }
 fn rawValue(row: u32, i: u32) -> u32 {
   return source[row * ${p(1)} + i];
 }
-${(source === "norm" ? norm : plain).trim()}
+${{ norm, layer, plain }[source].trim()}
 fn rowMantissa(state: RowState, row: u32, i: u32) -> i32 {
   if (i >= ${p(0)}) { return 0; }
   return gridMantissa(rowValue(state, row, i), state.exponent);

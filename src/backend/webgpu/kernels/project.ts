@@ -154,6 +154,7 @@ const PACKED_BINDINGS = /* wgsl */ `
 @group(0) @binding(2) var<storage, read> packed: array<u32>;
 @group(0) @binding(3) var<storage, read> exponents: array<u32>;`;
 
+// Ops of biases stand between the products and what follows.
 const GATE_FINISH = /* wgsl */ `
   workgroupBarrier();
   for (var item = l; item < ROWS * OUTPUTS / 2u; item += WG) {
@@ -163,8 +164,8 @@ const GATE_FINISH = /* wgsl */ `
       let activated = silu(projected[r * OUTPUTS + at]);
       let row = rowMap[1u + slot + r];
       let y = softMultiply(activated, projected[r * OUTPUTS + at + 1u]);
-      if (isBad(activated)) { failRow(row, param(5u) + 2u); }
-      if (isBad(y)) { failRow(row, param(5u) + 3u); }
+      if (isBad(activated)) { failRow(row, param(5u) + 4u); }
+      if (isBad(y)) { failRow(row, param(5u) + 5u); }
       result[(slot + r) * param(6u) + (first + at + param(2u)) / 2u] = y;
     }
   }`;
@@ -177,7 +178,7 @@ function finishText(epilogue: Epilogue): string {
   }
   return /* wgsl */ `fn finish(row: u32, slot: u32, output: u32, y: u32) {
   let sum = softAdd(result[${place}], y);
-  if (isBad(sum)) { failRow(row, param(5u) + 1u); }
+  if (isBad(sum)) { failRow(row, param(5u) + 2u); }
   result[${place}] = sum;
 }`;
 }

@@ -61,7 +61,8 @@ fn rotateSlice(l: u32, base: u32, size: u32, position: u32, isInterleaved: bool)
 
 /**
  * Q, K and V of a row, a slice for each workgroup (x: slice, y: row). Bindings: params (0 heads, 1 kvHeads, 2 head
- * size, 3 stride of the rows, 4 layer, 5 op of rotary-query, 6 whether pairs are neighbours), slices, step
+ * size, 3 stride of the rows, 4 layer, 5 op of rotary-query, 6: 1 if pairs are neighbours, 0 if half a head apart, 2
+ * if nothing is turned), slices, step
  * rows, steps of the phases, Q pairs, Q exponents, caches, status.
  */
 export function rotateShader(): ShaderSource {
@@ -90,8 +91,9 @@ fn main(@builtin(workgroup_id) w: vec3u, @builtin(local_invocation_index) l: u32
   let base = row * param(3u) + unit * size;
   let isGood = rotateSlice(l, base, size, own.y, param(6u) == 1u);
   let isValue = unit >= heads + kvHeads;
-  if (!isGood && !isValue) { failRow(row, param(5u) + select(0u, 1u, unit >= heads)); }
-  if (isValue) {
+  let isPlain = isValue || param(6u) == 2u;
+  if (!isGood && !isPlain) { failRow(row, param(5u) + select(0u, 1u, unit >= heads)); }
+  if (isPlain) {
     for (var i = l; i < size; i += WG) { rotated[i] = slices[base + i]; }
   }
   workgroupBarrier();

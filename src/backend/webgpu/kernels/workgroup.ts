@@ -3,6 +3,7 @@
 //   param(i), signedParam(i)      words of the uniform buffer, binding 0
 //   WG                            threads of a workgroup
 //   workgroupMax(l, x)            the largest x of all threads
+//   workgroupSum(l, x)            the sum of all threads' x modulo 2^32
 //   workgroupSquares(l, low, high)   the two-word sum of low + high * 2^16, each below 2^32 in all
 //   failRow(row, op)              remembers the row's smallest op that was not finite
 //
@@ -62,6 +63,15 @@ fn workgroupMax(l: u32, x: u32) -> u32 {
   atomicMax(&reducedMax, x);
   workgroupBarrier();
   let result = atomicLoad(&reducedMax);
+  workgroupBarrier();
+  return result;
+}
+fn workgroupSum(l: u32, x: u32) -> u32 {
+  if (l == 0u) { atomicStore(&reducedLow, 0u); }
+  workgroupBarrier();
+  atomicAdd(&reducedLow, x);
+  workgroupBarrier();
+  let result = atomicLoad(&reducedLow);
   workgroupBarrier();
   return result;
 }

@@ -4,10 +4,14 @@
 //   epsilonOnGrid(n, mantissa, exponent, e) -> vec2u    floor(n * eps * 2^(-2e))
 //   normFactor(sum: vec2u, n) -> NormFactor             R and -28-j; both 0 for a sum of 0
 //   normValue(m, factor) -> u32                         R32(m * R * 2^(-28-j))
+// and of layer_norm (section 17), n at most 32767:
+//   layerNormFactor(n, total, squares, epsilon) -> NormFactor    epsilon on the grid times n
+//   layerNormValue(n * m - total, factor) -> u32
 
+import { INVERSE_ROOT } from "./function.ts";
 import type { WgslPiece } from "./piece.ts";
 import { INTEGER_SQRT } from "./program.ts";
-import { ROUND_WORD } from "./round-float.ts";
+import { ROUND_WIDE, ROUND_WORD } from "./round-float.ts";
 import { WIDE, WIDE_DIVIDE } from "./wide.ts";
 
 export const NORM: WgslPiece = {
@@ -42,6 +46,27 @@ fn normFactor(sum: vec2u, n: u32) -> NormFactor {
 fn normValue(m: i32, factor: NormFactor) -> u32 {
   // 15 bits times at most 2^17: one word.
   return roundWord(bitcast<u32>(m) & 0x80000000u, u32(abs(m)) * factor.root, factor.exponent);
+}
+`,
+};
+
+export const LAYER_NORM: WgslPiece = {
+  name: "layer-norm",
+  needs: [NORM, INVERSE_ROOT, ROUND_WIDE],
+  text: /* wgsl */ `
+fn layerNormFactor(n: u32, total: i32, squares: vec2u, epsilon: vec2u) -> NormFactor {
+  let whole = u32(abs(total));
+  let low = wideProduct(squares.x, n);
+  let spread = wideSubtract(vec2u(low.x, low.y + squares.y * n), wideProduct(whole, whole));
+  let sum = wideAdd(spread, epsilon);
+  if (wideIsZero(sum)) { return NormFactor(0u, 0); }
+  let j = (41 - i32(wideLeadingZeros(sum))) >> 1u;
+  var v = wideShiftRight(sum, u32(max(2 * j, 0)));
+  if (j < 0) { v = wideShiftLeft(sum, u32(-2 * j)); }
+  return NormFactor(inverseRoot(max(v.x, 1u)), -28 - j);
+}
+fn layerNormValue(m: i32, factor: NormFactor) -> u32 {
+  return roundWide(bitcast<u32>(m) & 0x80000000u, wideProduct(u32(abs(m)), factor.root), factor.exponent);
 }
 `,
 };
