@@ -2,6 +2,9 @@
 
 import { type HelperStart, nodeThreads } from "./host-threads.ts";
 
+/** Some 20 us of looking for the next job before sleeping: to wake takes longer than many jobs do. */
+const SPINS = 20_000;
+
 interface WebScope {
   onmessage: ((event: { data: HelperStart }) => void) | null;
   postMessage(value: unknown): void;
@@ -25,6 +28,7 @@ function serve(start: HelperStart, ready: () => void): void {
   let seen = Atomics.load(words, job);
   ready();
   for (;;) {
+    for (let i = 0; i < SPINS && Atomics.load(words, job) === seen; i++);
     Atomics.wait(words, job, seen);
     const found = Atomics.load(words, job);
     if (found === seen) continue;

@@ -25,7 +25,8 @@ import { addRow, gateRange, multiplyRow, normRow, quantizeRow, silu } from "./ro
 import { isBad, markBad, sinePhase } from "./scalar.as";
 
 const WAIT_NS: i64 = 60_000_000_000;
-const SPINS: i32 = 4000;
+/** Some 20 us, as threads often wait for one of them to do a row's norm, and to sleep and wake takes longer. */
+const SPINS: i32 = 40_000;
 
 /** Runs the program named in the control block as thread `thread`. */
 export function run(control: usize, thread: i32): void {
