@@ -20,6 +20,7 @@ const genesis = fc.record({
     rootKeyDer: fc.uint8Array({ maxLength: 133 }),
     nodeKeys: fc.array(fc.uint8Array({ maxLength: 44 }), { maxLength: 3 }),
     priceNodes: fc.nat(),
+    firstCanister: fc.option(u64, { nil: undefined }),
     provisional: fc.boolean(),
     subnetAdmins: fc.array(fc.uint8Array({ maxLength: 29 }), { maxLength: 2 }),
     thresholdKeys: fc.array(

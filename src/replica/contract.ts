@@ -25,6 +25,8 @@ export interface NetworkConfig {
   rootKeyDer: Uint8Array;
   /** Ed25519 keys of the nodes, DER; node id = self-authenticating principal of the key. */
   nodeKeys: Uint8Array[];
+  /** Number of the first canister that users create, 2^63 unless given; ids below may be asked for. */
+  firstCanister?: bigint | undefined;
   /** Number of nodes that prices are computed for (13 unless configured). */
   priceNodes: number;
   /** Who has tokens and what they are worth; LOCAL_TOKENS unless configured. */

@@ -16,7 +16,7 @@ import { CachedImages } from "./cached-images.ts";
 import type { AuthenticatedSender } from "./http-api/index.ts";
 import { LLM_CANISTER_ID, LLM_SERVICE_TEXT } from "./jobs/llm-interface.ts";
 import { expireJobs, inductNodeMessage } from "./jobs/settle.ts";
-import { FIRST_USER_CANISTER } from "./management/lifecycle.ts";
+import { firstUserCanister } from "./management/lifecycle.ts";
 import { settleTasks } from "./messaging/external-tasks.ts";
 import { inductIngress, NODE_MESSAGE_TAG } from "./messaging/induct.ts";
 import { inductQueryReport, QUERY_REPORT_TAG } from "./outside/query-report.ts";
@@ -58,7 +58,7 @@ function genesisWrites(config: NetworkConfig, timeNs: bigint): StateWrite[] {
   const state = new ReplicaState(EMPTY_VIEW);
   state.putNetwork(config);
   state.putSystem({
-    nextCanisterNumber: FIRST_USER_CANISTER,
+    nextCanisterNumber: firstUserCanister(config),
     nextTaskNumber: 0n,
     nextGeneration: 0n,
     runQueue: [],

@@ -54,6 +54,8 @@ export interface TestNetworkOptions {
   timeNs?: bigint;
   /** Number of nodes that prices are computed for: 13 unless given, 0 makes everything free. */
   priceNodes?: number;
+  /** Number of the first canister that is created without a chosen id: 2^63 unless given. */
+  firstCanister?: bigint;
 }
 
 /** Who calls, the anonymous user unless given. */
@@ -132,6 +134,7 @@ export class TestNetwork {
       rootKeyDer: new Uint8Array(ROOT_KEY_BYTES),
       nodeKeys: [ed25519PublicKeyDer(NODE_SEED)],
       priceNodes: options.priceNodes ?? 13,
+      firstCanister: options.firstCanister,
       provisional: true,
       subnetAdmins: [],
       thresholdKeys: [],

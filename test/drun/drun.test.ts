@@ -18,6 +18,12 @@ test("a source's calls print what its .ok file says", async () => {
   assert.equal(status, 0, stderr);
 });
 
+test("canisters that a canister creates have the ids that Motoko's runner gives", async () => {
+  const expected = join(HERE, "parent.drun-run.ok");
+  const { status, stderr } = await runCli(["drun", join(HERE, "parent.mo"), "--check", expected]);
+  assert.equal(status, 0, stderr);
+});
+
 test("a script prints what its .ok file says", async () => {
   const { status, stdout, stderr } = await runCli([
     "drun",

@@ -31,6 +31,8 @@ const CREATED =
   "ingress Completed: Reply: 0x4449444c016c01b3c4b1f204680100010a00000000000000000101";
 const DONE = "ingress Completed: Reply: 0x4449444c0000";
 const CYCLES = 1_000_000_000_000_000n;
+/** Ids of further canisters begin here, as the runner's do. */
+const FIRST_CREATED = 0xffff_ffff_ffe0_0000n;
 /** Seconds that pass while a call is waited for. */
 const WAIT_SECONDS_MAX = 1_000;
 const CANISTER_ID_BYTES = 10;
@@ -42,7 +44,8 @@ export async function runScript(
   load: (path: string) => Promise<ScriptModule>,
   print: (line: string) => void,
 ): Promise<number> {
-  const run = new ScriptRun(createTestNetwork({ priceNodes: subnet === "system" ? 0 : 13 }), print);
+  const priceNodes = subnet === "system" ? 0 : 13;
+  const run = new ScriptRun(createTestNetwork({ priceNodes, firstCanister: FIRST_CREATED }), print);
   const first = commands.find((command) => "module" in command);
   if (first !== undefined) run.create(first.canister);
   for (const command of commands) {

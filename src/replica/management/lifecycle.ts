@@ -9,6 +9,7 @@ import {
   isManagementCanister,
 } from "gyrotron/crypto";
 import type { BlockContext } from "../block-context.ts";
+import type { NetworkConfig } from "../contract.ts";
 import { charge, deposit } from "../cycles/balance.ts";
 import { cancelStopWaiters, finishStopping } from "../execution/call-contexts.ts";
 import { updateLowMemoryHook } from "../execution/low-memory.ts";
@@ -35,8 +36,12 @@ const STOP_TIMEOUT_NS = 300_000_000_000n;
 const PROVISIONAL_CYCLES = 100_000_000_000_000n;
 /** At most so many from nowhere at a time: no number of such calls makes a sum of 2^128. */
 const PROVISIONAL_CYCLES_MAX = 10n ** 24n;
-/** The first number of the canisters that users create; everything below is reserved for well-known ids. */
-export const FIRST_USER_CANISTER = 0x8000_0000_0000_0000n;
+const FIRST_USER_CANISTER = 0x8000_0000_0000_0000n;
+
+/** The first number of the canisters that users create; everything below is for well-known and chosen ids. */
+export function firstUserCanister({ firstCanister }: Pick<NetworkConfig, "firstCanister">): bigint {
+  return firstCanister ?? FIRST_USER_CANISTER;
+}
 
 /** Creates a canister paid by the attached cycles. */
 export function createCanister(
@@ -201,7 +206,7 @@ export function deleteCanister(
   context.state.setSweep(canister, 0n);
   if (canister.code !== undefined) context.state.releaseModule(canister.code.moduleHash);
   context.state.deleteCanister(canister.id);
-  if ((canisterIdToU64(canister.id) ?? 0n) < FIRST_USER_CANISTER)
+  if ((canisterIdToU64(canister.id) ?? 0n) < firstUserCanister(context.network))
     context.state.retireId(canister.id);
   return DONE;
 }
@@ -271,7 +276,11 @@ function chooseCanisterId(
   if (specified === undefined) return { bytes: nextCanisterId(context) };
   const bytes = fromIdlPrincipal(specified);
   const number = canisterIdToU64(bytes);
-  if (isManagementCanister(bytes) || number === undefined || number >= FIRST_USER_CANISTER) {
+  if (
+    isManagementCanister(bytes) ||
+    number === undefined ||
+    number >= firstUserCanister(context.network)
+  ) {
     const text = `The specified_id ${specified.toText()} is not in the range of ids that may be specified.`;
     return reject(ErrorCode.invalidManagementPayload, text);
   }

@@ -24,6 +24,7 @@ export const networkCodec: Codec<NetworkConfig> = record<{
   rootKeyDer: Uint8Array;
   nodeKeys: Uint8Array[];
   priceNodes: number;
+  firstCanister?: bigint | undefined;
   tokens?: TokenConfig | undefined;
   provisional: boolean;
   subnetAdmins: Uint8Array[];
@@ -33,6 +34,7 @@ export const networkCodec: Codec<NetworkConfig> = record<{
   rootKeyDer: bytes,
   nodeKeys: list(bytes, 4),
   priceNodes: u32,
+  firstCanister: option(u64),
   tokens: option(tokenConfigCodec),
   provisional: bool,
   subnetAdmins: list(bytes, 4),
