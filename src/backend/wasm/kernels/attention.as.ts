@@ -8,9 +8,13 @@
 // The quotient O / L has O < 2^39, L < 2^26: a binary64 quotient cannot come to lie on or across the middle
 // of two f32, because it differs from any such middle by a factor of at least 1 + 2^-51 or equals it.
 
-import { laneSums } from "./dot.as";
+import { addDot, addUpper, highPair, keepLower, laneSums, lowPair, whole } from "./dot.as";
+import { exp2Lanes, powersOfTwo, roundLanes, upper } from "./graph-lanes.as";
 import { quantizeRow } from "./row.as";
-import { exp2Fraction, isBad, power, roundOnce } from "./scalar.as";
+import { isBad, power, roundOnce } from "./scalar.as";
+
+/** Below every score, which is -2^30 at least, by more than any exponent of V makes up for. */
+const BELOW_ALL: i32 = i32.MIN_VALUE;
 
 /** Rotates a slice of f32 into f32; `angles` holds cosine and sine of each pair. False if not finite. */
 export function rotateSlice(
@@ -52,22 +56,14 @@ export function storeValue(grid: usize, padded: i32, values: usize, position: i3
   }
 }
 
-// @ts-ignore: decorator
-@inline
-function share(u: u32, k: i32): i32 {
-  const shift = <u32>min(k, 30);
-  return min<i32>(32767, <i32>((u + ((<u32>1) << shift)) >> (shift + 1)));
-}
-
 /** Scaled scores of two positions: products of 31 and 16 bits, times a power of two, rounded once. */
 // @ts-ignore: decorator
 @inline
 function scaledPair(totals: v128, exponents: v128, mantissa: v128): v128 {
-  const powers = i64x2.shl(
-    i64x2.add(i64x2.extend_low_i32x4_s(exponents), i64x2.splat(1023)),
-    52,
+  const exact = f64x2.mul(
+    f64x2.mul(f64x2.convert_low_i32x4_s(totals), mantissa),
+    powersOfTwo(exponents),
   );
-  const exact = f64x2.mul(f64x2.mul(f64x2.convert_low_i32x4_s(totals), mantissa), powers);
   const limit = f64x2.splat(1073741824.0);
   const z = f64x2.max(f64x2.min(f64x2.nearest(exact), limit), f64x2.neg(limit));
   return i32x4.trunc_sat_f64x2_s_zero(z);
@@ -87,46 +83,87 @@ function scores(
 ): void {
   const row = <usize>padded << 1;
   const last = keys + <usize>(count - 1) * row;
+  const end = query + row;
   const factor = f64x2.splat(<f64>mantissa);
   const base = i32x4.splat(exponent + queryExponent);
   for (let t = 0; t < count; t += 4) {
     // Rows past the last are not read: the last stands in for them.
-    const k0 = keys + <usize>t * row;
-    const k1 = min(k0 + row, last);
-    const k2 = min(k0 + 2 * row, last);
-    const k3 = min(k0 + 3 * row, last);
+    let k0 = keys + <usize>t * row;
+    let k1 = min(k0 + row, last);
+    let k2 = min(k0 + 2 * row, last);
+    let k3 = min(k0 + 3 * row, last);
     let s0 = i32x4.splat(0);
     let s1 = s0;
     let s2 = s0;
     let s3 = s0;
-    for (let i: usize = 0; i < row; i += 16) {
-      const q = v128.load(query + i);
-      s0 = i32x4.add(s0, i32x4.dot_i16x8_s(q, v128.load(k0 + i)));
-      s1 = i32x4.add(s1, i32x4.dot_i16x8_s(q, v128.load(k1 + i)));
-      s2 = i32x4.add(s2, i32x4.dot_i16x8_s(q, v128.load(k2 + i)));
-      s3 = i32x4.add(s3, i32x4.dot_i16x8_s(q, v128.load(k3 + i)));
+    let at = query;
+    for (; at + 32 <= end; at += 32) {
+      const x = v128.load(at);
+      s0 = addDot(s0, x, v128.load(k0));
+      s1 = addDot(s1, x, v128.load(k1));
+      s2 = addDot(s2, x, v128.load(k2));
+      s3 = addDot(s3, x, v128.load(k3));
+      const y = v128.load(at, 16);
+      s0 = addDot(s0, y, v128.load(k0, 16));
+      s1 = addDot(s1, y, v128.load(k1, 16));
+      s2 = addDot(s2, y, v128.load(k2, 16));
+      s3 = addDot(s3, y, v128.load(k3, 16));
+      k0 += 32;
+      k1 += 32;
+      k2 += 32;
+      k3 += 32;
+    }
+    if (at < end) {
+      const x = v128.load(at);
+      s0 = addDot(s0, x, v128.load(k0));
+      s1 = addDot(s1, x, v128.load(k1));
+      s2 = addDot(s2, x, v128.load(k2));
+      s3 = addDot(s3, x, v128.load(k3));
     }
     // 128 products of 13-bit mantissas stay below 2^31.
     const totals = laneSums(s0, s1, s2, s3);
-    let own = i32x4.splat(load<i32>(keyExponents + (<usize>t << 2)));
-    if (t + 4 <= count) {
-      own = v128.load(keyExponents + (<usize>t << 2));
-    } else {
-      if (t + 1 < count) own = i32x4.replace_lane(own, 1, load<i32>(keyExponents + (<usize>t << 2) + 4));
-      if (t + 2 < count) own = i32x4.replace_lane(own, 2, load<i32>(keyExponents + (<usize>t << 2) + 8));
-    }
-    const exponents = i32x4.add(base, own);
+    const exponents = i32x4.add(base, fourAt(keyExponents, t, count));
     const low = scaledPair(totals, exponents, factor);
-    const high = scaledPair(
-      v128.shuffle<i32>(totals, totals, 2, 3, 2, 3),
-      v128.shuffle<i32>(exponents, exponents, 2, 3, 2, 3),
-      factor,
-    );
-    v128.store(out + (<usize>t << 2), v128.shuffle<i32>(low, high, 0, 1, 4, 5));
+    const high = scaledPair(upper(totals), upper(exponents), factor);
+    v128.store(out + (<usize>t << 2), v128.shuffle<i64>(low, high, 0, 2));
   }
 }
 
-/** One head of one row. `scratch`: count + 3 i32, then count + 1 i16. */
+/** Words t..t+3; those from `count` on are not read, and are 0. */
+// @ts-ignore: decorator
+@inline
+function fourAt(words: usize, t: i32, count: i32): v128 {
+  const at = words + (<usize>t << 2);
+  if (t + 4 <= count) return v128.load(at);
+  let four = v128.load32_zero(at);
+  if (t + 1 < count) four = v128.load_lane<u32>(at, four, 1, 4);
+  if (t + 2 < count) four = v128.load_lane<u32>(at, four, 2, 8);
+  return four;
+}
+
+// @ts-ignore: decorator
+@inline
+function largestLane(x: v128): i32 {
+  return max(
+    max(i32x4.extract_lane(x, 0), i32x4.extract_lane(x, 1)),
+    max(i32x4.extract_lane(x, 2), i32x4.extract_lane(x, 3)),
+  );
+}
+
+/**
+ * `min(32767, (u + 2^k) >> (k + 1))` for k >= 0 and u <= 65536, as `floor(u * 2^-(k + 1) + 0.5)` in binary32:
+ * exact up to k = 22, and from k = 17 on below 1 however the sum is rounded.
+ */
+// @ts-ignore: decorator
+@inline
+function shareLanes(u: v128, k: v128): v128 {
+  const places = i32x4.sub(i32x4.splat(126), i32x4.min_s(k, i32x4.splat(60)));
+  const scaled = f32x4.mul(f32x4.convert_i32x4_s(u), i32x4.shl(places, 23));
+  const rounded = i32x4.trunc_sat_f32x4_s(f32x4.add(scaled, f32x4.splat(0.5)));
+  return i32x4.min_s(rounded, i32x4.splat(32767));
+}
+
+/** One head of one row. `scratch`: i32 and then i16 for each position, their number rounded up to 4. */
 export function attendHead(
   table: usize,
   query: usize,
@@ -144,24 +181,35 @@ export function attendHead(
   out: usize,
 ): void {
   scores(query, queryExponent, keys, keyExponents, padded, count, mantissa, exponent, scratch);
-  let top = i32.MIN_VALUE;
-  let topValue = i32.MIN_VALUE;
-  for (let t = 0; t < count; t++) {
-    const n = load<i32>(scratch + (<usize>t << 2)) >> 16;
-    top = max(top, n);
-    topValue = max(topValue, n + load<i32>(valueExponents + (<usize>t << 2)));
+  // What stands behind the last score is so low that its shares are 0.
+  for (let t = count; (t & 3) != 0; t++) store<i32>(scratch + (<usize>t << 2), BELOW_ALL);
+  let tops = i32x4.splat(i32.MIN_VALUE);
+  let valueTops = tops;
+  for (let t = 0; t < count; t += 4) {
+    const n = i32x4.shr_s(v128.load(scratch + (<usize>t << 2)), 16);
+    tops = i32x4.max_s(tops, n);
+    valueTops = i32x4.max_s(valueTops, i32x4.add(n, fourAt(valueExponents, t, count)));
   }
-  const shares = scratch + (<usize>(count + 3) << 2);
-  let total = 0;
-  for (let t = 0; t < count; t++) {
-    const z = load<i32>(scratch + (<usize>t << 2));
-    const n = z >> 16;
-    const u = exp2Fraction(table, <u32>(z & 65535));
-    total += share(u, top - n);
-    const k = topValue - n - load<i32>(valueExponents + (<usize>t << 2));
-    store<i16>(shares + (<usize>t << 1), <i16>share(u, k));
+  const top = largestLane(tops);
+  const topValue = largestLane(valueTops);
+  tops = i32x4.splat(top);
+  valueTops = i32x4.splat(topValue);
+  const shares = scratch + (<usize>((count + 3) & ~3) << 2);
+  let totals = i32x4.splat(0);
+  for (let t = 0; t < count; t += 4) {
+    const z = v128.load(scratch + (<usize>t << 2));
+    const n = i32x4.shr_s(z, 16);
+    const u = exp2Lanes(table, z);
+    totals = i32x4.add(totals, shareLanes(u, i32x4.sub(tops, n)));
+    const k = i32x4.sub(i32x4.sub(valueTops, n), fourAt(valueExponents, t, count));
+    const own = shareLanes(u, k);
+    v128.store_lane<i64>(shares + (<usize>t << 1), i16x8.narrow_i32x4_s(own, own), 0);
   }
-  store<i16>(shares + (<usize>count << 1), 0);
+  const total =
+    i32x4.extract_lane(totals, 0) +
+    i32x4.extract_lane(totals, 1) +
+    i32x4.extract_lane(totals, 2) +
+    i32x4.extract_lane(totals, 3);
   weighted(shares, values, size, padded, count, <f64>total, power(topValue - top), out);
 }
 
@@ -177,75 +225,75 @@ function weighted(
   out: usize,
 ): void {
   const pairs = (count + 1) >> 1;
+  const end = shares + (<usize>pairs << 2);
   const stride = <usize>padded << 2;
   let column = 0;
   for (; column + 16 <= size; column += 16) {
-    let low0 = i64x2.splat(0);
-    let low1 = low0;
-    let low2 = low0;
-    let low3 = low0;
-    let high0 = low0;
-    let high1 = low0;
-    let high2 = low0;
-    let high3 = low0;
+    let p0 = i32x4.splat(0);
+    let p1 = p0;
+    let p2 = p0;
+    let p3 = p0;
+    let h0 = p0;
+    let h1 = p0;
+    let h2 = p0;
+    let h3 = p0;
     let at = values + (<usize>column << 2);
-    let t = 0;
-    while (t < pairs) {
-      // 16 products of 15 and 13 bits: 16 * 32767 * 4095 < 2^31.
-      const end = min(t + 8, pairs);
-      let p0 = i32x4.splat(0);
-      let p1 = p0;
-      let p2 = p0;
-      let p3 = p0;
-      for (; t < end; t++) {
-        const pair = v128.load32_splat(shares + (<usize>t << 2));
-        p0 = i32x4.add(p0, i32x4.dot_i16x8_s(pair, v128.load(at)));
-        p1 = i32x4.add(p1, i32x4.dot_i16x8_s(pair, v128.load(at, 16)));
-        p2 = i32x4.add(p2, i32x4.dot_i16x8_s(pair, v128.load(at, 32)));
-        p3 = i32x4.add(p3, i32x4.dot_i16x8_s(pair, v128.load(at, 48)));
+    let from = shares;
+    while (from < end) {
+      // 16 products of 15 and 13 bits beside 16 bits: 16 * 32767 * 4095 + 65535 < 2^31.
+      const stop = min(from + 32, end);
+      for (; from < stop; from += 4) {
+        const pair = v128.load32_splat(from);
+        p0 = addDot(p0, pair, v128.load(at));
+        p1 = addDot(p1, pair, v128.load(at, 16));
+        p2 = addDot(p2, pair, v128.load(at, 32));
+        p3 = addDot(p3, pair, v128.load(at, 48));
         at += stride;
       }
-      low0 = i64x2.add(low0, i64x2.extend_low_i32x4_s(p0));
-      high0 = i64x2.add(high0, i64x2.extend_high_i32x4_s(p0));
-      low1 = i64x2.add(low1, i64x2.extend_low_i32x4_s(p1));
-      high1 = i64x2.add(high1, i64x2.extend_high_i32x4_s(p1));
-      low2 = i64x2.add(low2, i64x2.extend_low_i32x4_s(p2));
-      high2 = i64x2.add(high2, i64x2.extend_high_i32x4_s(p2));
-      low3 = i64x2.add(low3, i64x2.extend_low_i32x4_s(p3));
-      high3 = i64x2.add(high3, i64x2.extend_high_i32x4_s(p3));
+      h0 = addUpper(h0, p0);
+      p0 = keepLower(p0);
+      h1 = addUpper(h1, p1);
+      p1 = keepLower(p1);
+      h2 = addUpper(h2, p2);
+      p2 = keepLower(p2);
+      h3 = addUpper(h3, p3);
+      p3 = keepLower(p3);
     }
     const y = out + (<usize>column << 2);
-    divide(low0, high0, 4, total, factor, y);
-    divide(low1, high1, 4, total, factor, y + 16);
-    divide(low2, high2, 4, total, factor, y + 32);
-    divide(low3, high3, 4, total, factor, y + 48);
+    v128.store(y, quotients(h0, p0, total, factor));
+    v128.store(y, quotients(h1, p1, total, factor), 16);
+    v128.store(y, quotients(h2, p2, total, factor), 32);
+    v128.store(y, quotients(h3, p3, total, factor), 48);
   }
   for (; column < size; column += 4) {
-    let low = i64x2.splat(0);
-    let high = low;
+    let p = i32x4.splat(0);
+    let h = p;
     let at = values + (<usize>column << 2);
-    let t = 0;
-    while (t < pairs) {
-      const end = min(t + 8, pairs);
-      let partial = i32x4.splat(0);
-      for (; t < end; t++) {
-        const pair = v128.load32_splat(shares + (<usize>t << 2));
-        partial = i32x4.add(partial, i32x4.dot_i16x8_s(pair, v128.load(at)));
+    let from = shares;
+    while (from < end) {
+      const stop = min(from + 32, end);
+      for (; from < stop; from += 4) {
+        p = addDot(p, v128.load32_splat(from), v128.load(at));
         at += stride;
       }
-      low = i64x2.add(low, i64x2.extend_low_i32x4_s(partial));
-      high = i64x2.add(high, i64x2.extend_high_i32x4_s(partial));
+      h = addUpper(h, p);
+      p = keepLower(p);
     }
-    divide(low, high, min(size - column, 4), total, factor, out + (<usize>column << 2));
+    const y = out + (<usize>column << 2);
+    const four = quotients(h, p, total, factor);
+    if (column + 4 <= size) v128.store(y, four);
+    // The size is even.
+    else v128.store_lane<i64>(y, four, 0);
   }
 }
 
-/** The quotients of up to four sums. */
+/** The quotients of four sums of upper and lower halves, each rounded once. */
 // @ts-ignore: decorator
 @inline
-function divide(low: v128, high: v128, count: i32, total: f64, factor: f64, out: usize): void {
-  store<f32>(out, roundOnce((<f64>i64x2.extract_lane(low, 0) / total) * factor));
-  if (count > 1) store<f32>(out + 4, roundOnce((<f64>i64x2.extract_lane(low, 1) / total) * factor));
-  if (count > 2) store<f32>(out + 8, roundOnce((<f64>i64x2.extract_lane(high, 0) / total) * factor));
-  if (count > 3) store<f32>(out + 12, roundOnce((<f64>i64x2.extract_lane(high, 1) / total) * factor));
+function quotients(uppers: v128, lowers: v128, total: f64, factor: f64): v128 {
+  const divisor = f64x2.splat(total);
+  const scale = f64x2.splat(factor);
+  const low = f64x2.div(whole(lowPair(uppers), lowPair(lowers)), divisor);
+  const high = f64x2.div(whole(highPair(uppers), highPair(lowers)), divisor);
+  return roundLanes(f64x2.mul(low, scale), f64x2.mul(high, scale));
 }
