@@ -2,6 +2,8 @@
 // fake node behind the real server.
 
 import assert from "node:assert/strict";
+import { once } from "node:events";
+import { connect } from "node:net";
 import { test, type TestContext } from "node:test";
 import { createPrivateKey, createPublicKey, randomBytes, sign } from "node:crypto";
 import { concatBytes } from "gyrotron/base";
@@ -113,6 +115,52 @@ test("more requests than the node takes at once are told to come back", async (c
   const { url } = await listen(context, () => Promise.resolve({ kind: "overloaded" }));
   const full = await fetch(url + PATH, post(signedCall()));
   assert.equal(await full.text(), "Service is overloaded, try again later.");
+});
+
+test("what takes too long is answered with 504, and a later answer is dropped", async (context) => {
+  const server = await HttpServer.listen({ host: "127.0.0.1", port: 0, replyMsMax: 200 });
+  context.after(() => server.close());
+  const [answer, asked] = [Promise.withResolvers<never>(), Promise.withResolvers<void>()];
+  const node: Partial<NodeCore> = {
+    ...fakeNode(() => {
+      asked.resolve();
+      return answer.promise;
+    }),
+    query: () => answer.promise,
+    readState: () => answer.promise,
+  };
+  server.attach(node as NodeCore);
+  const url = `http://127.0.0.1:${server.port}`;
+  const replies = await Promise.all([
+    fetch(url + PATH, post(signedCall())),
+    fetch(url + PATH.replace("v4", "v3").replace(/call$/, "query"), post(anonymous("query"))),
+    fetch(
+      url + PATH.replace("v4", "v3").replace(/call$/, "read_state"),
+      post(anonymous("read_state")),
+    ),
+  ]);
+  await asked.promise;
+  for (const reply of replies) {
+    assert.equal(reply.status, 504);
+    assert.equal(await reply.text(), "The request timed out.");
+    assert.equal(reply.headers.get("access-control-allow-origin"), "*");
+  }
+  answer.reject(new TypeError("too late"));
+  // The connection and the server go on.
+  assert.equal((await fetch(`${url}/nowhere`, post(signedCall()))).status, 404);
+});
+
+test("a request that does not arrive is answered with 408 and cut", async (context) => {
+  const server = await HttpServer.listen({ host: "127.0.0.1", port: 0, requestMsMax: 300 });
+  context.after(() => server.close());
+  server.attach(fakeNode(() => Promise.resolve({ kind: "pending" })));
+  const socket = connect(server.port, "127.0.0.1");
+  socket.write(`POST ${PATH} HTTP/1.1\r\nhost: x\r\ncontent-type: application/cbor\r\n`);
+  socket.write("content-length: 100\r\n\r\nbeginning");
+  let received = "";
+  socket.on("data", (data) => (received += data.toString("latin1")));
+  await once(socket, "close");
+  assert.match(received, /^HTTP\/1\.1 408 /);
 });
 
 test("the node gets the envelope byte for byte, as a plain array that owns what it shows", async (context) => {

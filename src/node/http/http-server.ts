@@ -19,6 +19,10 @@ export interface HttpServerOptions {
   host: string;
   /** 0: any free port. */
   port: number;
+  /** Time in which a request must have arrived; 60 s unless given. */
+  requestMsMax?: number;
+  /** Time in which a request must be answered; 120 s unless given. */
+  replyMsMax?: number;
 }
 
 /** Pages for people, below `/_/`. */
@@ -29,6 +33,10 @@ export interface PageHandler {
 /** How long an idle connection stays open; longer than clients keep theirs. */
 const KEEP_ALIVE_MS = 75_000;
 const REQUEST_MS_MAX = 60_000;
+/** How often connections are looked through for requests that do not arrive. */
+const CONNECTION_CHECK_MS = 30_000;
+/** More than any query may take, and than the wait for a call's answer. */
+const REPLY_MS_MAX = 120_000;
 const CLOSE_MS_MAX = 3_000;
 const CLOSE_SWEEP_MS = 20;
 const CORS_HEADERS = [
@@ -48,6 +56,7 @@ const TOO_LARGE = textReply(
 );
 const METHOD_NOT_ALLOWED = textReply(405, "This path takes GET requests.");
 const FAILED = textReply(503, OVERLOADED_TEXT);
+const TIMED_OUT = textReply(504, "The request timed out.");
 
 /** A listening server. */
 export class HttpServer {
@@ -57,9 +66,17 @@ export class HttpServer {
   #gateway: Gateway | undefined;
   #pages: PageHandler | undefined;
 
-  private constructor() {
+  readonly #replyMsMax: number;
+
+  private constructor({ requestMsMax = REQUEST_MS_MAX, replyMsMax }: HttpServerOptions) {
+    this.#replyMsMax = replyMsMax ?? REPLY_MS_MAX;
     this.#server = createServer(
-      { keepAliveTimeout: KEEP_ALIVE_MS, requestTimeout: REQUEST_MS_MAX },
+      {
+        keepAliveTimeout: KEEP_ALIVE_MS,
+        requestTimeout: requestMsMax,
+        headersTimeout: requestMsMax,
+        connectionsCheckingInterval: Math.min(CONNECTION_CHECK_MS, requestMsMax),
+      },
       (request, response) => this.#handle(request, response),
     );
   }
@@ -68,7 +85,7 @@ export class HttpServer {
   static listen(options: HttpServerOptions): Promise<HttpServer> {
     const { promise, resolve, reject } = Promise.withResolvers<HttpServer>();
     const { host, port } = options;
-    const server = new HttpServer();
+    const server = new HttpServer(options);
     server.#server.once("error", (error: NodeJS.ErrnoException) => {
       const info =
         error.code === "EADDRINUSE"
@@ -151,13 +168,19 @@ export class HttpServer {
     }
     readBody(request, response, (body) => {
       const reply = api.post(route, body);
-      if (reply instanceof Promise)
-        reply.then(
-          (done) => send(response, done),
-          () => send(response, FAILED),
-        );
+      if (reply instanceof Promise) this.#sendInTime(response, reply);
       else send(response, reply);
     });
+  }
+
+  /** Whoever waits is told when it takes too long; what comes later is dropped. */
+  #sendInTime(response: ServerResponse, reply: Promise<HttpReply>): void {
+    const limit = setTimeout(() => send(response, TIMED_OUT), this.#replyMsMax);
+    const finish = (done: HttpReply): void => {
+      clearTimeout(limit);
+      if (!response.headersSent) send(response, done);
+    };
+    reply.then(finish, () => finish(FAILED));
   }
 
   #handleJob(jobs: JobHandler, request: IncomingMessage, response: ServerResponse): void {
