@@ -3,20 +3,24 @@
 
 import { parentPort, workerData } from "node:worker_threads";
 import { assert, present } from "gyrotron/base";
+import { createModuleCache } from "gyrotron/replica";
 import type { Store } from "gyrotron/store";
 import { loadReplica } from "./load-replica.ts";
 import { openLmdbStore } from "./lmdb-store.ts";
 import { bootStateMachine, type StateMachine } from "./state-machine.ts";
 import {
-  type AnnouncedKeys,
+  type Announcement,
   type ExecutorRequest,
   serve,
   type WorkerStart,
 } from "./worker-protocol.ts";
 
 const start = workerData as WorkerStart;
+const modules = createModuleCache({
+  onPrepared: (module) => announce({ kind: "module", module }),
+});
 // Loading takes longer than anything else at a start: both workers do it at the same time.
-const replicaLoading = loadReplica(start, true);
+const replicaLoading = loadReplica(start, true, modules);
 // Whoever boots will see the failure.
 replicaLoading.catch(() => {});
 let store: Store | undefined;
@@ -38,11 +42,13 @@ serve<ExecutorRequest>(present(parentPort, "this file is a worker"), async (requ
 async function boot(): Promise<StateMachine["booted"]> {
   assert(machine === undefined, "a worker boots once");
   store = openLmdbStore(start.statePath);
-  const announce = (height: bigint, keys: Uint8Array[]): void => {
-    const message: AnnouncedKeys = { height, keys };
-    for (const port of start.announcements) port.postMessage(message);
-  };
+  const announceKeys = (height: bigint, keys: Uint8Array[]): void =>
+    announce({ kind: "keys", height, keys });
   const { genesis, statePath } = start;
-  machine = bootStateMachine(await replicaLoading, store, genesis, announce, statePath);
+  machine = bootStateMachine(await replicaLoading, store, genesis, announceKeys, statePath);
   return machine.booted;
+}
+
+function announce(message: Announcement): void {
+  for (const port of start.announcements) port.postMessage(message);
 }

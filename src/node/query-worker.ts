@@ -3,11 +3,12 @@
 
 import { parentPort, receiveMessageOnPort, workerData } from "node:worker_threads";
 import { assert, present } from "gyrotron/base";
+import { createModuleCache } from "gyrotron/replica";
 import { loadReplica } from "./load-replica.ts";
 import { openLmdbReader, type StoreReader } from "./lmdb-store.ts";
 import { QueryMachine } from "./query-machine.ts";
 import {
-  type AnnouncedKeys,
+  type Announcement,
   type QueryRequest,
   serve,
   type WorkerStart,
@@ -15,8 +16,9 @@ import {
 
 const start = workerData as WorkerStart;
 const announcements = present(start.announcements[0], "a query worker hears announcements");
+const modules = createModuleCache();
 // Loading takes longer than anything else at a start: both workers do it at the same time.
-const replicaLoading = loadReplica(start, false);
+const replicaLoading = loadReplica(start, false, modules);
 // Whoever boots will see the failure.
 replicaLoading.catch(() => {});
 let reader: StoreReader | undefined;
@@ -48,7 +50,8 @@ function drainAnnouncements(): void {
   for (;;) {
     const received = receiveMessageOnPort(announcements);
     if (received === undefined) return;
-    const { height, keys } = received.message as AnnouncedKeys;
-    present(machine).announce(height, keys);
+    const message = received.message as Announcement;
+    if (message.kind === "module") modules.add(message.module);
+    else present(machine).announce(message.height, message.keys);
   }
 }

@@ -3,6 +3,7 @@
 
 import { NodeError, type NodeErrorInfo } from "./node-error.ts";
 import type { MessagePort } from "node:worker_threads";
+import type { PreparedModule } from "gyrotron/canister";
 import type { Genesis } from "gyrotron/consensus";
 import type { Block } from "gyrotron/replica";
 import { StoreError, type StoreErrorInfo } from "gyrotron/store";
@@ -23,11 +24,11 @@ export interface WorkerStart {
   genesis?: Genesis | undefined;
 }
 
-/** A block's keys, announced by the executor to the query runner before the commit. */
-export interface AnnouncedKeys {
-  height: bigint;
-  keys: Uint8Array[];
-}
+/** From the executor to the query workers: a block's keys before its commit, and what it compiled. */
+export type Announcement =
+  | { kind: "keys"; height: bigint; keys: Uint8Array[] }
+  /** V8 shares the code of a module between threads, so that none compiles it twice. */
+  | { kind: "module"; module: PreparedModule };
 
 /** To the executor. The answer to each is in `ExecutorAnswers`. */
 export type ExecutorRequest =

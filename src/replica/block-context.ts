@@ -14,6 +14,8 @@ export interface ModuleCache {
   prepare(uploaded: Uint8Array): PreparedModule;
   /** The module of a hash; `uploaded` is asked for only if the cache lacks it. */
   byHash(hash: Uint8Array, uploaded: () => Uint8Array): PreparedModule;
+  /** Takes a module that another thread has prepared. */
+  add(module: PreparedModule): void;
 }
 
 /** The parts that outlive a block: caches of this thread. */

@@ -1,4 +1,5 @@
 // The deterministic state machine and everything derived from its state.
+export type { ModuleCache } from "./block-context.ts";
 export * from "./certification/index.ts";
 export * from "./certified-changes.ts";
 export type * from "./contract.ts";
@@ -6,6 +7,7 @@ export * from "./http-api/index.ts";
 export * from "./jobs/index.ts";
 export { inspectManagementIngress, MANAGEMENT_METHODS } from "./management/dispatch.ts";
 export { THRESHOLD_KEY_NAMES } from "./cycles/prices.ts";
+export { createModuleCache, type ModuleCacheOptions } from "./module-cache.ts";
 export * from "./outside/index.ts";
 export { precheckSubnetCall } from "./query.ts";
 export { createReplica, type ReplicaOptions } from "./replica.ts";

@@ -6,11 +6,17 @@ import { type PreparedModule, prepareModule } from "gyrotron/canister";
 import { sha256 } from "gyrotron/crypto";
 import type { ModuleCache } from "./block-context.ts";
 
+/** Bounds of a cache, and who hears of what it prepares. */
+export interface ModuleCacheOptions {
+  readonly countMax?: number;
+  readonly bytesMax?: number;
+  /** Told of each module that was prepared here. */
+  readonly onPrepared?: (module: PreparedModule) => void;
+}
+
 /** A cache of at most `countMax` prepared modules that together hold at most `bytesMax`, but for the last one. */
-export function createModuleCache(
-  options: { countMax?: number; bytesMax?: number } = {},
-): ModuleCache {
-  const { countMax = 64, bytesMax = GIB / 2 } = options;
+export function createModuleCache(options: ModuleCacheOptions = {}): ModuleCache {
+  const { countMax = 256, bytesMax = GIB / 2, onPrepared = () => {} } = options;
   const modules = new Map<string, PreparedModule>();
   let bytes = 0;
 
@@ -27,13 +33,23 @@ export function createModuleCache(
 
   function byHash(hash: Uint8Array, uploaded: () => Uint8Array): PreparedModule {
     const name = formatHex(hash);
-    return remember(name, modules.get(name) ?? prepareModule(uploaded()));
+    const known = modules.get(name);
+    if (known !== undefined) return remember(name, known);
+    const module = prepareModule(uploaded());
+    onPrepared(module);
+    return remember(name, module);
   }
 
-  return { byHash, prepare: (uploaded) => byHash(sha256(uploaded), () => uploaded) };
+  return {
+    byHash,
+    prepare: (uploaded) => byHash(sha256(uploaded), () => uploaded),
+    add: (module) => {
+      remember(formatHex(module.hash), module);
+    },
+  };
 }
 
-function bytesOf({ code, activeData, customSections }: PreparedModule): number {
+function bytesOf({ compiledBytes, activeData, customSections }: PreparedModule): number {
   const data = activeData.reduce((sum, segment) => sum + segment.bytes.length, 0);
-  return customSections.reduce((sum, { content }) => sum + content.length, code.length + data);
+  return customSections.reduce((sum, { content }) => sum + content.length, compiledBytes + data);
 }

@@ -4,7 +4,7 @@
 import { assert, utf8Bytes } from "gyrotron/base";
 import { type CanisterRuntime, createCanisterRuntime } from "gyrotron/canister";
 import type { StateView, StateWrite } from "gyrotron/store";
-import type { BlockContext, ExecutionEngine } from "./block-context.ts";
+import type { BlockContext, ExecutionEngine, ModuleCache } from "./block-context.ts";
 import type { Block, ExecutedBlock, NetworkConfig, Replica } from "./contract.ts";
 import { accountForBlock, sweepIdleCanisters } from "./cycles/accounting.ts";
 import { PriceTable } from "./cycles/prices.ts";
@@ -32,6 +32,7 @@ import { createSystemCanisters } from "./system-canisters/genesis.ts";
 /** What a replica is made of; all of it is optional. */
 export interface ReplicaOptions {
   runtime?: CanisterRuntime;
+  modules?: ModuleCache;
   /** false for a replica that only answers queries: what its executions do to caches is not replicated. */
   replicated?: boolean;
 }
@@ -40,7 +41,7 @@ export interface ReplicaOptions {
 export function createReplica(options: ReplicaOptions = {}): Replica {
   const engine: ExecutionEngine = {
     runtime: options.runtime ?? createCanisterRuntime({ replicated: options.replicated ?? true }),
-    modules: createModuleCache(),
+    modules: options.modules ?? createModuleCache(),
   };
   const images = new CachedImages(engine);
   return {

@@ -88,7 +88,7 @@ describe("the image cache", () => {
   });
 
   test("evicts the least recently used beyond its bounds, and it does not show", () => {
-    const runtime = createCanisterRuntime({ cachedImagesMax: 2, compiledModulesMax: 1 });
+    const runtime = createCanisterRuntime({ cachedImagesMax: 2 });
     const canisters = [1, 2, 3].map((id) => {
       const store = new ChunkStore();
       const module = moduleFromWat(

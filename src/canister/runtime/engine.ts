@@ -1,5 +1,4 @@
-// What all executions of one runtime share: side memory, page undo, compiled modules, the import
-// objects. Makes instances. Does not know canisters or sessions.
+// What all executions of one runtime share: side memory, page undo, the import objects. Makes instances. Does not know canisters or sessions.
 
 import { assert, HEAP_DIRTY_BYTES_MAX, OS_PAGE_BYTES } from "gyrotron/base";
 import { formatPrincipal } from "gyrotron/crypto";
@@ -9,7 +8,6 @@ import { createSystemApi } from "../system-api/system-api.ts";
 import { type PreparedModule, RUNTIME_MODULE } from "../wasm/index.ts";
 import { CanisterError } from "./error.ts";
 import type { HeapImage, HeapTracking } from "./heap-image.ts";
-import { ModuleCache } from "./module-cache.ts";
 import { PageUndo } from "./page-undo.ts";
 import { SideMemory } from "./side-memory.ts";
 import { raise, trapped } from "./trap.ts";
@@ -36,12 +34,10 @@ export class Engine implements HeapTracking {
   readonly undo: PageUndo = new PageUndo();
   readonly dirtyPagesMax: number = HEAP_DIRTY_BYTES_MAX / OS_PAGE_BYTES;
   readonly host: Host = new Host();
-  readonly #modules: ModuleCache;
   readonly #ic0: Record<string, WebAssembly.ImportValue>;
   readonly #barrier: Record<string, WebAssembly.ImportValue>;
 
-  constructor(modulesMax: number) {
-    this.#modules = new ModuleCache(modulesMax);
+  constructor() {
     this.#ic0 = createSystemApi(this.host, formatPrincipal);
     this.#barrier = runtimeImports(this.host);
   }
@@ -49,11 +45,13 @@ export class Engine implements HeapTracking {
   /** A fresh instance: its globals hold the module's initial values. @throws CanisterError */
   instantiate(prepared: PreparedModule, heap: HeapImage): CanisterInstance {
     assert(heap.wide === (prepared.addressType === "i64"), "heap of the other address type");
-    const module = this.#modules.compile(prepared);
     const own = { ...this.#barrier, heap: heap.memory, side: this.side.memory };
     let exports: Record<string, unknown>;
     try {
-      exports = new WebAssembly.Instance(module, { ic0: this.#ic0, [RUNTIME_MODULE]: own }).exports;
+      exports = new WebAssembly.Instance(prepared.compiled, {
+        ic0: this.#ic0,
+        [RUNTIME_MODULE]: own,
+      }).exports;
     } catch (cause) {
       const what = "V8 could not instantiate an instrumented module";
       throw new CanisterError({ code: "canister/host-failure", what }, { cause });

@@ -21,8 +21,6 @@ export interface CanisterRuntimeOptions {
   readonly cachedBytesMax?: number;
   /** Idle images (default 256; each reserves several GiB of address space). */
   readonly cachedImagesMax?: number;
-  /** Compiled modules (default 256). */
-  readonly compiledModulesMax?: number;
   /**
    * Executions here become part of state (default). A runtime for queries may set it to false: then
    * a memory that a query grew in V8 stays in use, which replicated executions must not see.
@@ -45,7 +43,7 @@ class Runtime implements CanisterRuntime {
   #hasFailed = false;
 
   constructor(options: CanisterRuntimeOptions) {
-    this.#engine = new Engine(options.compiledModulesMax ?? 256);
+    this.#engine = new Engine();
     this.#cache = new ImageCache({
       bytesMax: options.cachedBytesMax ?? 4 * GIB,
       imagesMax: options.cachedImagesMax ?? 256,

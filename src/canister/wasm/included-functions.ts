@@ -3,6 +3,7 @@
 import { Body } from "./body.ts";
 import { BodyDecoder } from "./decode-body.ts";
 import { LEAF_BYTES_FREE, stackBytesOf } from "./instrument-body.ts";
+import { InstructionReader } from "./instruction-reader.ts";
 import { addressTypeOf, type ConstantValue, type WasmModule } from "./module.ts";
 import { Op, WEIGHT_32, WEIGHT_64 } from "./opcodes.ts";
 
@@ -15,10 +16,11 @@ export function includedFunctions(module: WasmModule): Map<number, number> {
   const included = new Map<number, number>();
   const body = new Body();
   const decoder = new BodyDecoder(module, body);
+  const reader = new InstructionReader(module);
   const weights = addressTypeOf(module) === "i32" ? WEIGHT_32 : WEIGHT_64;
   module.bodies.forEach(({ start, end }, i) => {
     const index = module.imports.length + i;
-    if (end - start > BODY_BYTES_MAX || reachable.has(index)) return;
+    if (end - start > BODY_BYTES_MAX || reachable.has(index) || !isStraight(reader, i)) return;
     decoder.decode(i);
     const weight = straightWeight(body, weights);
     if (weight !== undefined) included.set(index, weight);
@@ -37,6 +39,18 @@ function otherwiseReachable(module: WasmModule): Set<number> {
   for (const { value } of module.globals) add(value);
   if (module.start !== undefined) reachable.add(module.start);
   return reachable;
+}
+
+/** Whether function `index` has no branch and no call; most have, and need not be decoded for this. */
+function isStraight(reader: InstructionReader, index: number): boolean {
+  reader.begin(index);
+  reader.locals();
+  while (!reader.reader.done) {
+    const op = reader.next();
+    const isPlain = op > Op.RETURN_CALL_INDIRECT || op === Op.NOP;
+    if (!isPlain && op !== Op.BLOCK && op !== Op.END) return false;
+  }
+  return true;
 }
 
 /** The weight of a body without branches, calls and charges that depend on data, else undefined. */

@@ -26,8 +26,10 @@ export interface PreparedData {
 export interface PreparedModule {
   /** SHA-256 of the uploaded bytes, compressed or not. */
   readonly hash: Uint8Array;
-  /** The instrumented module. */
-  readonly code: Uint8Array;
+  /** The instrumented module, compiled; V8 compiles lazily, so this costs little until functions run. */
+  readonly compiled: WebAssembly.Module;
+  /** Size of its code. */
+  readonly compiledBytes: number;
   /** Type of heap addresses, and of pointers in the system API. */
   readonly addressType: AddressType;
   /** Initial size of the heap in 64 KiB pages. */
@@ -64,13 +66,12 @@ export function prepareModule(uploaded: Uint8Array): PreparedModule {
     });
   }
   const { code, instructionCount, mutatesInstance } = instrumentModule(module);
-  if (!WebAssembly.validate(code)) {
-    throw new WasmError({ code: "canister/wasm-too-complex" });
-  }
+  const compiled = compile(code);
   const memory = module.memories[0];
   return {
     hash: sha256(uploaded),
-    code,
+    compiled,
+    compiledBytes: code.length,
     addressType: addressTypeOf(module),
     memoryPagesMin: memory?.min ?? 0n,
     memoryPagesMax: memory === undefined ? 0n : memory.max,
@@ -84,6 +85,17 @@ export function prepareModule(uploaded: Uint8Array): PreparedModule {
     tableIndexType: module.tables[0]?.addressType ?? "i32",
     instructionCount,
   };
+}
+
+function compile(code: Uint8Array): WebAssembly.Module {
+  try {
+    return new WebAssembly.Module(code);
+  } catch (cause) {
+    // The original was valid, so it is one of the engine's limits that the additions exceed.
+    if (cause instanceof WebAssembly.CompileError)
+      throw new WasmError({ code: "canister/wasm-too-complex" });
+    throw cause;
+  }
 }
 
 function decompress(uploaded: Uint8Array): Uint8Array {

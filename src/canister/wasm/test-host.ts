@@ -57,8 +57,10 @@ export class TestHost {
         throw new HostStop("stack");
       },
     };
-    const module = new WebAssembly.Module(prepared.code);
-    this.exports = new WebAssembly.Instance(module, { ic0: options.ic0 ?? {}, gyrotron }).exports;
+    this.exports = new WebAssembly.Instance(prepared.compiled, {
+      ic0: options.ic0 ?? {},
+      gyrotron,
+    }).exports;
     for (const { offset, bytes } of prepared.activeData) {
       new Uint8Array(this.heap.buffer).set(bytes, Number(offset));
     }
