@@ -1,12 +1,13 @@
-// A model's speed here and in llama.cpp, on the same file in one run: decoding, a prompt of 512 tokens, eight
-// texts at once, the time to the first token from the start of a process, and memory. The engines take turns, so
-// that what else the machine does hits them alike; what counts are the ratios.
+// A model's speed here, in llama.cpp and in transformers.js, on the same weights in one run: decoding, a prompt of
+// 512 tokens, eight texts at once, the time to the first token from the start of a process, and memory. The engines
+// take turns, so that what else the machine does hits them alike; what counts are the ratios.
 //
-//   npm run bench:models [-- --model FILE.gguf] [--seconds 110] [--threads 1,2]
+//   npm run bench:models [-- --model FILE.gguf] [--onnx FOLDER] [--seconds 110] [--threads 1,2]
 //
 // FILE is best in Q8_0, which has as many bits a weight as the default precision here; without it a model of
-// random numbers in the shape of SmolLM2-135M is used. llama.cpp takes part if bench/speed-peers is installed
-// (npm ci --ignore-scripts --omit=optional there; Linux on x64). Appends to bench/results/models.ndjson.
+// random numbers in the shape of SmolLM2-135M is used. FOLDER is what model-speed/make_onnx.py makes of FILE. The
+// peers take part if bench/speed-peers is installed (npm ci --ignore-scripts --omit=optional there; Linux on x64),
+// transformers.js only with a FOLDER. Appends to bench/results/models.ndjson.
 
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
@@ -32,6 +33,10 @@ const TASKS: readonly Task[] = [
 const PROMPT = "Say in a few words what boats carry over the sea.";
 const STARTS = 3;
 const ROUNDS_MAX = 9;
+const PEER_OF_SCRIPT: Record<string, string> = {
+  "llama.ts": "llama.cpp",
+  "transformers.ts": "transformers.js",
+};
 /** An engine that takes longer for a task takes no further part. */
 const TASK_MS_MAX = 30_000;
 
@@ -49,6 +54,7 @@ interface Engine {
 const { values: flags } = parseArgs({
   options: {
     model: { type: "string" },
+    onnx: { type: "string" },
     seconds: { type: "string", default: "110" },
     threads: { type: "string", default: "1,2" },
   },
@@ -76,28 +82,36 @@ for (const { child } of engines) child.kill();
 print();
 appendResult("models", report);
 
-/** The model prepared in the benchmark's own store, once for each file. */
+/** The model prepared in the benchmark's own store; anew in each run, as the format may have changed. */
 function prepare(): { name: string; path: string; hash: string } {
-  const { size, mtimeMs } = statSync(file);
-  const name = `m-${size}-${Math.floor(mtimeMs / 1000)}`;
+  const name = "measured";
   const store = new ModelStore(folder);
-  if (store.find(name) === undefined)
-    store.add(name, loadModel(file), { source: basename(file), sourceHash: "" });
-  const { hash } = present(store.list().find((model) => model.name === name));
-  return { name, path: present(store.find(name)), hash };
+  if (store.find(name) !== undefined) store.remove(name);
+  const { path, hash } = store.add(name, loadModel(file), {
+    source: basename(file),
+    sourceHash: "",
+  });
+  return { name, path, hash };
 }
 
 async function startEngines(): Promise<Engine[]> {
   const started: Engine[] = [];
   for (const count of threads) {
-    const ours = ["ours.ts", stored.path, String(count)];
-    const theirs = ["llama.ts", file, String(count)];
-    for (const args of [ours, theirs]) {
+    const all = [["ours.ts", stored.path, String(count)], ...peers(count)];
+    for (const args of all) {
       const engine = await startEngine(args, count);
       if (engine !== undefined) started.push(engine);
     }
   }
   return started;
+}
+
+/** The processes of the others, with so many threads. */
+function peers(count: number): string[][] {
+  const llama = ["llama.ts", file, String(count)];
+  if (flags.onnx === undefined) return [llama];
+  const folder = resolve(flags.onnx);
+  return [llama, ...["q8", "fp32"].map((bits) => ["transformers.ts", folder, String(count), bits])];
 }
 
 /** An engine that has loaded the model; undefined, with a word why, if it cannot. */
@@ -201,24 +215,26 @@ function summary(engine: Engine): Record<string, unknown> {
 async function measureStarts(): Promise<Record<string, number | undefined>> {
   const cli = join(import.meta.dirname, "../bin/gyrotron.js");
   const ours = ["run", stored.name, PROMPT, "--data", folder, "--max-tokens", "1", "--json"];
-  const isPeerHere = engines.some(({ ready }) => ready.name !== "gyrotron");
-  const times: Record<string, number[]> = { gyrotron: [], "llama.cpp": [] };
-  for (let i = 0; i <= STARTS; i++) {
-    const own = await timed(() => spawn(process.execPath, [cli, ...ours], { stdio: "ignore" }));
-    const theirs = isPeerHere
-      ? await timed(() =>
-          spawnEngine(["llama.ts", file, "2", "--once"], ["ignore", "ignore", "ignore"]),
-        )
-      : undefined;
-    if (i === 0) continue;
-    if (own !== undefined) times["gyrotron"]?.push(own);
-    if (theirs !== undefined) times["llama.cpp"]?.push(theirs);
+  const starts: Record<string, () => ChildProcess> = {
+    gyrotron: () => spawn(process.execPath, [cli, ...ours], { stdio: "ignore" }),
+  };
+  for (const args of peers(2)) {
+    const name = PEER_OF_SCRIPT[args[0] ?? ""] ?? "";
+    const label = [name, ...args.slice(3)].join(" ");
+    if (engines.some(({ ready }) => ready.name === label))
+      starts[label] = () => spawnEngine([...args, "--once"], ["ignore", "ignore", "ignore"]);
   }
+  const times = new Map<string, number[]>();
+  for (let i = 0; i <= STARTS; i++)
+    for (const [label, begin] of Object.entries(starts)) {
+      const took = await timed(begin);
+      if (i > 0 && took !== undefined) times.set(label, [...(times.get(label) ?? []), took]);
+    }
   return Object.fromEntries(
-    Object.entries(times).map(([name, all]) => [
-      name,
-      all.length === 0 ? undefined : Math.round(Math.min(...all)),
-    ]),
+    Object.keys(starts).map((label) => {
+      const all = times.get(label);
+      return [label, all && Math.round(Math.min(...all))];
+    }),
   );
 }
 
@@ -234,27 +250,26 @@ function print(): void {
   console.log(JSON.stringify(facts, undefined, 2));
   for (const engine of all) console.log(JSON.stringify(engine));
   for (const count of threads) {
-    const of = (name: string): Engine | undefined =>
-      engines.find(
-        ({ label, ready }) => ready.name === name && label.includes(`, ${count} thread`),
-      );
-    const [ours, theirs] = [of("gyrotron"), of("llama.cpp")];
-    if (ours === undefined || theirs === undefined) continue;
-    const both = TASKS.filter(
-      ({ kind }) => ours.rates[kind].length * theirs.rates[kind].length > 0,
-    );
-    const ratios = both.map(({ kind }) => {
-      const count = Math.min(ours.rates[kind].length, theirs.rates[kind].length);
-      const pairs = ours.rates[kind]
-        .slice(0, count)
-        .map((rate, i) => rate / present(theirs.rates[kind][i]));
-      const quiet = present(best(ours.rates[kind])) / present(best(theirs.rates[kind]));
-      return `${kind} ${median(pairs)} (best by best ${Math.round(quiet * 100) / 100})`;
-    });
-    console.log(`ours by llama.cpp, ${count} threads: ${ratios.join(", ")}`);
+    const beside = engines.filter(({ label }) => label.includes(`, ${count} thread`));
+    const ours = beside.find(({ ready }) => ready.name === "gyrotron");
+    for (const peer of beside)
+      if (ours !== undefined && peer !== ours)
+        console.log(`ours by ${peer.label}: ${ratios(ours, peer).join(", ")}`);
   }
   const digests = new Set(engines.flatMap((engine) => [...engine.digests]));
   console.log(digests.size === TASKS.length ? "digests: all equal" : "digests: THEY DIFFER");
+}
+
+/** Medians of the ratios of runs that stand next to each other. */
+function ratios(ours: Engine, peer: Engine): string[] {
+  const both = TASKS.filter(({ kind }) => ours.rates[kind].length * peer.rates[kind].length > 0);
+  return both.map(({ kind }) => {
+    const pairs = ours.rates[kind]
+      .slice(0, peer.rates[kind].length)
+      .map((rate, i) => rate / present(peer.rates[kind][i]));
+    const quiet = present(best(ours.rates[kind])) / present(best(peer.rates[kind]));
+    return `${kind} ${median(pairs)} (best by best ${Math.round(quiet * 100) / 100})`;
+  });
 }
 
 function median(values: readonly number[]): number | undefined {
