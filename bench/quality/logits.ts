@@ -1,14 +1,14 @@
 // The logits of a text by our arithmetic, as raw f32 on standard output: what compare.py sets beside a float
-// reference. Each window of tokens is a sequence of its own; logits of all its positions.
+// reference. Each window of tokens is a sequence of its own; logits of all its positions. FIRST windows are left out.
 //
-//   node --conditions=source bench/quality/logits.ts MODEL.gguf PRECISION TOKENS.u32 WINDOW
+//   node --conditions=source bench/quality/logits.ts MODEL.gguf PRECISION TOKENS.u32 WINDOW [FIRST]
 
 import { readFileSync, writeSync } from "node:fs";
 import { createWasmBackend } from "gyrotron/backend";
 import { loadModel } from "gyrotron/node/models";
 import { PRECISIONS } from "gyrotron/tensor";
 
-const [path = "", wanted = "", file = "", size = ""] = process.argv.slice(2);
+const [path = "", wanted = "", file = "", size = "", first = "0"] = process.argv.slice(2);
 const precision = PRECISIONS.find((name) => name === wanted);
 if (precision === undefined) throw new TypeError(`precision ${wanted}`);
 const bytes = readFileSync(file);
@@ -17,7 +17,7 @@ const window = Number(size);
 const { prepared } = loadModel(path, precision);
 const backend = await createWasmBackend({ threads: 1 });
 const decoder = await backend.createDecoder(prepared.weights);
-for (let start = 0; start + window <= tokens.length; start += window) {
+for (let start = Number(first) * window; start + window <= tokens.length; start += window) {
   const cache = decoder.createCache(window);
   for (let from = start; from < start + window; from += decoder.rowsMax) {
     const part = tokens.subarray(from, Math.min(from + decoder.rowsMax, start + window));
