@@ -30,13 +30,23 @@ export const DECODER_LIMITS: Readonly<DecoderShape> = {
   context: 2048,
 };
 
-/** Weights `[outputs, inputs]` on the grid of each output: `mantissa * scale * 2^exponent`. */
+/** Weights of a matrix that share a multiplier: so many consecutive inputs of an output. */
+export const BLOCK_SIZE = 32;
+/** The largest multiplier: times a mantissa of 8 bits it is within 14 bits. */
+export const BLOCK_SCALE_MAX = 64;
+
+/** Weights `[outputs, inputs]` on the grid of each output: `mantissa * blockScale * scale * 2^exponent`. */
 export interface PackedMatrix {
   readonly outputs: number;
   readonly inputs: number;
   readonly bits: WeightBits;
   /** Row-major `[outputs, inputs]`; Int8Array for 8 bits, Int16Array for 14. */
   readonly mantissas: Int8Array | Int16Array;
+  /**
+   * 1..64, row-major `[outputs, ceil(inputs / 32)]`: one for each 32 inputs of an output. Only with 8 bits;
+   * without them all are 1.
+   */
+  readonly blockScales?: Uint8Array;
   /** 128..255, one per output. */
   readonly scales: Uint8Array;
   /** One per output. */
