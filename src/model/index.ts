@@ -6,7 +6,7 @@ export { decodeHuggingFaceEncoder, type EncoderFiles } from "./encoder/hugging-f
 export { type PreparedEncoder, prepareEncoder } from "./encoder/prepare-encoder.ts";
 export * from "./error.ts";
 export { decodeGgufHeader, type GgufHeader } from "./gguf/container.ts";
-export { decodeGgufModel } from "./gguf/llama.ts";
+export { decodeGgufModel } from "./gguf/decoder.ts";
 export { beginsTexts, chatTemplateOf, decodeGgufTokenizer } from "./gguf/tokenizer.ts";
 export { decodeHubTokenizer, HubTokenizer, reopenHubTokenizer } from "./hub-tokenizer.ts";
 export { decodeHuggingFace } from "./hugging-face.ts";

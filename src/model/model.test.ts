@@ -207,12 +207,19 @@ test("Hugging Face: what cannot run is refused by name", () => {
   const withConfig = (changes: Record<string, unknown>): string =>
     errorOf(() => decodeHuggingFace({ config: configFile(changes), tensors: file }));
   assert.equal(withConfig({}), "no error");
+  assert.equal(withConfig({ sliding_window: 4096, rope_scaling: null }), "no error");
   assert.match(withConfig({ hidden_act: "gelu" }), /model\/unsupported.*silu/);
-  assert.match(withConfig({ rope_scaling: { type: "llama3" } }), /rope_scaling/);
-  assert.match(withConfig({ attention_bias: true }), /biases/);
-  assert.match(withConfig({ model_type: "gemma" }), /model_type/);
-  assert.match(withConfig({ rope_parameters: { rope_type: "yarn" } }), /rope_parameters/);
-  assert.match(withConfig({ sliding_window: 4096 }), /sliding_window/);
+  assert.match(withConfig({ rope_scaling: { type: "llama3" } }), /factor is no number/);
+  assert.match(withConfig({ attention_bias: true }), /tensor-missing.*q_proj\.bias/);
+  assert.match(withConfig({ mlp_bias: true }), /tensor-missing.*gate_proj\.bias/);
+  assert.match(withConfig({ model_type: "qwen3" }), /tensor-missing.*q_norm/);
+  for (const type of ["gemma", "toString"])
+    assert.match(withConfig({ model_type: type }), new RegExp(`model_type ${type}; this version`));
+  assert.match(withConfig({ rope_parameters: { rope_type: "yarn" } }), /rope type yarn/);
+  assert.match(withConfig({ rope_scaling: { type: "linear", factor: 0 } }), /scaling linear/);
+  assert.match(withConfig({ rope_scaling: [] }), /rope_scaling is no object/);
+  assert.match(withConfig({ partial_rotary_factor: 0.5 }), /partial_rotary_factor/);
+  assert.match(withConfig({ layer_types: ["chunked_attention"] }), /layer_types chunked/);
   assert.match(withConfig({ hidden_size: "12" }), /config\/decode hidden_size is no number/);
   assert.match(withConfig({ num_hidden_layers: 3 }), /model\/tensor-missing.*layers\.2\.input/);
   assert.match(withConfig({ num_hidden_layers: 1 }), /model\/unsupported.*layers\.1/);

@@ -1,8 +1,8 @@
 // The safetensors container: u64 length of a JSON header, the header, then the tensors' bytes without
 // gaps or overlaps. Only the container: what the tensors mean is the loaders' business.
 
-import { DecodeError, MIB, utf8Text } from "gyrotron/base";
-import { importFloats } from "./float-import.ts";
+import { assert, DecodeError, MIB, utf8Text } from "gyrotron/base";
+import { floatBytes, importFloats } from "./float-import.ts";
 
 const HEADER_BYTES_MAX: number = 16 * MIB;
 const TENSORS_MAX = 65536;
@@ -43,13 +43,17 @@ export class Safetensors {
     this.tensors = decodeTensors(file);
   }
 
-  /** A tensor's values. @throws DecodeError `safetensors/decode` if it is not F16, BF16 or F32, `tensor/decode` */
-  floats(tensor: StoredTensor): Float32Array {
-    const { type, offset, count } = tensor;
+  /**
+   * A tensor's values, or `count` of them from `first` on.
+   * @throws DecodeError `safetensors/decode` if it is not F16, BF16 or F32, `tensor/decode`
+   */
+  floats(tensor: StoredTensor, first = 0, count: number = tensor.count): Float32Array {
+    const { type, offset } = tensor;
     if (type !== "F16" && type !== "BF16" && type !== "F32") {
       throw decodeError(`type ${type} where floats are expected`, offset);
     }
-    return importFloats(this.#file, { offset, count, type });
+    assert(first + count <= tensor.count, "within the tensor");
+    return importFloats(this.#file, { offset: offset + first * floatBytes(type), count, type });
   }
 }
 

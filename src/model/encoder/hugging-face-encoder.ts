@@ -87,6 +87,6 @@ class EncoderTensors {
 
   /** @throws ModelError `model/unsupported` on a tensor that takes part in something unknown */
   finish(): void {
-    this.#reader.finish([...this.#file.tensors.keys()].filter((name) => UNUSED.test(name)));
+    this.#reader.finish((name) => UNUSED.test(name));
   }
 }

@@ -14,7 +14,7 @@ import { prepareModel } from "../prepare.ts";
 import { decodeTokens } from "../text-tokenizer.ts";
 import { blockFormat } from "./block-format.ts";
 import { decodeGgufHeader } from "./container.ts";
-import { decodeGgufModel } from "./llama.ts";
+import { decodeGgufModel } from "./decoder.ts";
 import { ggufFile, type MetadataEntry, sampleMetadata, sampleTensors } from "./sample-gguf.ts";
 import { chatTemplateOf, decodeGgufTokenizer } from "./tokenizer.ts";
 
