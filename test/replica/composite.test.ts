@@ -87,6 +87,40 @@ test("recursion ends with a reject, not with the node", () => {
   equal(result.reply[4], 5);
 });
 
+test("the reject of a call nested too deep is IC0525", () => {
+  const network = new ReplicaHarness();
+  // Whatever the callee answers, reply or reject, is passed on.
+  const id = network.install(
+    wat(`(module
+      (import "ic0" "msg_reply" (func $reply))
+      (import "ic0" "msg_reply_data_append" (func $append (param i32 i32)))
+      (import "ic0" "msg_arg_data_copy" (func $arg (param i32 i32 i32)))
+      (import "ic0" "msg_arg_data_size" (func $arg_size (result i32)))
+      (import "ic0" "msg_reject_msg_size" (func $reject_size (result i32)))
+      (import "ic0" "msg_reject_msg_copy" (func $reject_copy (param i32 i32 i32)))
+      (import "ic0" "canister_self_copy" (func $self (param i32 i32 i32)))
+      (import "ic0" "call_new" (func $new (param i32 i32 i32 i32 i32 i32 i32 i32)))
+      (import "ic0" "call_perform" (func $perform (result i32)))
+      (memory 1)
+      (table funcref (elem $on_reply $on_reject))
+      (data (i32.const 0) "go")
+      (func $on_reply (param i32)
+        (call $arg (i32.const 1000) (i32.const 0) (call $arg_size))
+        (call $append (i32.const 1000) (call $arg_size)) (call $reply))
+      (func $on_reject (param i32)
+        (call $reject_copy (i32.const 1000) (i32.const 0) (call $reject_size))
+        (call $append (i32.const 1000) (call $reject_size)) (call $reply))
+      (func (export "canister_composite_query go")
+        (call $self (i32.const 8) (i32.const 0) (i32.const 10))
+        (call $new (i32.const 8) (i32.const 10) (i32.const 0) (i32.const 2)
+          (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 0))
+        (drop (call $perform))))`),
+  );
+  const result = network.query(id, "go");
+  ok(result.kind === "replied");
+  match(String.fromCharCode(...result.reply), /^IC0525: .* nested deeper than 6\./);
+});
+
 test("a composite query is not for replicated calls", () => {
   const network = new ReplicaHarness();
   const id = network.install(summing("get", 1));

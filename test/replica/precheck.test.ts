@@ -1,7 +1,7 @@
 // The pre-check of calls, before they are in any block: each reason to refuse one, with its code and
 // text, and calls that wait so long that their time runs out.
 
-import { equal } from "node:assert/strict";
+import { deepEqual, equal, ok } from "node:assert/strict";
 import { test } from "node:test";
 import { encodeCandid, IDL, toIdlPrincipal } from "gyrotron/candid";
 import { canisterIdFromU64, formatPrincipal, MANAGEMENT_CANISTER } from "gyrotron/crypto";
@@ -119,6 +119,34 @@ test("inspect_message decides: silence is a refusal", () => {
         (func (export "canister_update go")))`),
     );
   equal(precheck(network, inspected("(call $accept)"), "go"), "accepted");
-  startsWith(precheck(network, inspected(""), "go"), "IC0406 ");
+  const silent = inspected("");
+  equal(
+    precheck(network, silent, "go"),
+    `IC0406 Error from Canister ${formatPrincipal(silent)}: Canister rejected the message`,
+  );
   startsWith(precheck(network, inspected("unreachable"), "go"), "IC0502 ");
+});
+
+test("without inspect_message a missing method is found out by execution", () => {
+  const network = new ReplicaHarness();
+  const id = network.install(EMPTY);
+  equal(precheck(network, id, "nowhere"), "accepted");
+  const status = network.call(id, "nowhere");
+  ok(status.kind === "rejected" && status.errorCode === "IC0536");
+});
+
+test("a canister's own reject of a query has reject code 4 and IC0406", () => {
+  const network = new ReplicaHarness();
+  const id = network.install(
+    wat(`(module (import "ic0" "msg_reject" (func $reject (param i32 i32))) (memory 1)
+      (data (i32.const 0) "not you")
+      (func (export "canister_query go") (call $reject (i32.const 0) (i32.const 7))))`),
+  );
+  deepEqual(network.query(id, "go"), {
+    kind: "rejected",
+    rejectCode: 4,
+    message: "not you",
+    errorCode: "IC0406",
+    console: [],
+  });
 });

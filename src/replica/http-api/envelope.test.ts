@@ -22,6 +22,7 @@ import {
   hashOfMap,
   MANAGEMENT_CANISTER,
   selfAuthenticating,
+  sha256,
   signEd25519,
 } from "gyrotron/crypto";
 import type { RequestKind } from "./content.ts";
@@ -356,6 +357,39 @@ test("every scheme of users is accepted, others are named", () => {
   equal(
     keyed(bls),
     "400 Invalid signature: Invalid public key: BLS keys are not allowed for users.",
+  );
+});
+
+test("passkeys are accepted, and what is wrong with them is named", () => {
+  // A COSE key of EdDSA in its own DER: the key that a browser's passkey has.
+  const cose = concatBytes(Uint8Array.fromHex("a4010103272006215820"), user.der.slice(-32));
+  const der = concatBytes(Uint8Array.fromHex("303b300c060a2b0601040183b8430101032b00"), cose);
+  const content = callContent({ sender: selfAuthenticating(der) });
+  const challenge = Buffer.from(concatBytes(DOMAIN_REQUEST, hashed(content))).toString("base64url");
+  const json = JSON.stringify({ type: "webauthn.get", challenge, origin: "https://a.example" });
+  const data = new Uint8Array(37);
+  const by = (signature: Uint8Array, client_data_json = json): string =>
+    check(
+      signed(content, user, {
+        sender_pubkey: der,
+        sender_sig: encodeSelfDescribedCbor({
+          authenticator_data: data,
+          client_data_json,
+          signature,
+        }),
+      }),
+    );
+  const good = user.sign(concatBytes(data, sha256(utf8Bytes(json))));
+  equal(by(good), "accepted");
+  const failure = "400 Invalid signature: WebAuthn error: ";
+  equal(by(new Uint8Array(64)), `${failure}the ed25519 signature does not verify.`);
+  equal(
+    by(good, json.replace(challenge, "AAAA")),
+    `${failure}the challenge in the client data is not the signed message.`,
+  );
+  equal(
+    check(signed(content, user, { sender_pubkey: der })),
+    `${failure}the signature is not CBOR of authenticator_data, client_data_json, signature.`,
   );
 });
 
