@@ -48,7 +48,7 @@ export function turnedForQuantize(graph: ResolvedGraph): boolean[] {
 }
 
 /** What a node needs of memory besides its value. */
-export function needOf(graph: ResolvedGraph, index: number): NodeNeed {
+export function needOf(graph: ResolvedGraph, index: number): Omit<NodeNeed, "isElsewhere"> {
   const node = graph.nodes[index]!;
   const types = node.inputs.map((input) => graph.nodes[input]!.type);
   const first = types[0];
@@ -180,7 +180,6 @@ function compileRows(emitter: Emitter, at: NodeContext, node: Node<number>): voi
     case "sum":
     case "mean":
     case "variance": {
-      if (node.op === "variance") emitter.needScratch(roundUp(columns, 8) * 2);
       const words = [...head, node.bits, REDUCTIONS.indexOf(node.op)];
       return emitter.emit(at, "reduce", rows, words, "non-finite");
     }
@@ -192,13 +191,11 @@ function compileRows(emitter: Emitter, at: NodeContext, node: Node<number>): voi
       emitter.needScratch(columns * 8);
       return emitter.emit(at, "topK", rows, [...head, columnsOf(node.type)]);
     case "rms-norm":
-      emitter.needScratch(roundUp(columns, 8) * 2);
       return emitter.emit(at, "rmsNorm", columns === 0 ? 0 : rows, [
         ...head,
         ...epsilonWords(node.epsilon),
       ]);
     case "layer-norm":
-      emitter.needScratch(roundUp(columns, 8) * 2);
       return emitter.emit(at, "layerNorm", columns === 0 ? 0 : rows, [
         ...head,
         ...layerEpsilonWords(node.epsilon),

@@ -5,21 +5,16 @@ import { gelu } from "./graph-function.as";
 import { badLanes } from "./graph-record.as";
 import { layerNormRange } from "./graph-row.as";
 import { address, word } from "./layout.as";
-import { addRow, multiplyRow, normRow, quantizeRow } from "./row.as";
+import { rmsNormRow } from "./norm.as";
+import { addRow, largestBits, multiplyRow, quantizeRow } from "./row.as";
 import { isBad, markBad } from "./scalar.as";
 
 /** [4] x, [5] n, [6] y, [7..9] eps mantissa, exponent, floor (as of a graph's layer norm), [10] padded, [11] gain, [12] bias, [13] out, [14] exponents, [15] bits, [16] gain's op; the bias has the next */
-export function layerNormQuantize(
-  p: usize,
-  rows: i32,
-  scratch: usize,
-  thread: i32,
-  threads: i32,
-): void {
+export function layerNormQuantize(p: usize, rows: i32, thread: i32, threads: i32): void {
   const n = word(p, 5);
   const padded = word(p, 10);
   for (let r = thread; r < rows; r += threads) {
-    layerNormRange(p, scratch, r, r + 1);
+    layerNormRange(p, r, r + 1);
     const y = address(p, 6) + <usize>r * (<usize>n << 2);
     if (isBad(multiplyRow(y, address(p, 11), n, y))) markBad(address(p, 3), r, word(p, 16));
     if (isBad(addRow(y, address(p, 12), n, y))) markBad(address(p, 3), r, word(p, 16) + 1);
@@ -42,15 +37,15 @@ export function addBias(p: usize, rows: i32, thread: i32, threads: i32): void {
   }
 }
 
-/** RMS norm and gain of the heads' slices, in place. [4] x, [5] columns, [6] heads that it begins with, [7] size, [8] padded, [9..11] eps, [12] gain, [13] gain's op */
-export function headNorm(p: usize, rows: i32, scratch: usize, thread: i32, threads: i32): void {
+/** RMS norm and gain of the heads' slices, in place. [4] x, [5] columns, [6] heads that it begins with, [7] size, [9..11] eps, [12] gain, [13] gain's op */
+export function headNorm(p: usize, rows: i32, thread: i32, threads: i32): void {
   const heads = word(p, 6);
   const size = word(p, 7);
   for (let unit = thread; unit < rows * heads; unit += threads) {
     const r = unit / heads;
     const column = <usize>(unit % heads) * <usize>size;
     const x = address(p, 4) + ((<usize>r * <usize>word(p, 5) + column) << 2);
-    normRow(x, size, word(p, 8), word(p, 9), word(p, 10), word(p, 11), scratch, x);
+    rmsNormRow(x, size, word(p, 9), word(p, 10), word(p, 11), x, largestBits(x, size), 0);
     if (isBad(multiplyRow(x, address(p, 12), size, x))) markBad(address(p, 3), r, word(p, 13));
   }
 }

@@ -22,9 +22,9 @@ import {
   isBadF32,
   TABLES,
 } from "./graph-record.as";
-import { momentSquares, momentSum, quantizeMoments } from "./graph-sum.as";
 import { address, EXP2, SINES, word } from "./layout.as";
-import { largestBits, normRow, quantizeRow } from "./row.as";
+import { layerNormRow, rmsNormRow } from "./norm.as";
+import { largestBits, quantizeRow } from "./row.as";
 import { power, roundOnce, sinePhase } from "./scalar.as";
 
 /** [4] x, [5] columns, [6] out, [7] exponents, [8] padded, [9] bits */
@@ -134,80 +134,31 @@ function loadSome(x: usize, count: i32): v128 {
 }
 
 /** [4] x, [5] columns, [6] out, [7..9] epsilon's mantissa, exponent, floor */
-export function rmsNormRange(p: usize, scratch: usize, from: i32, to: i32): void {
+export function rmsNormRange(p: usize, from: i32, to: i32): void {
   const n = word(p, 5);
+  let x = address(p, 4) + <usize>from * (<usize>n << 2);
+  let y = address(p, 6) + <usize>from * (<usize>n << 2);
+  let largest = largestBits(x, n);
   for (let row = from; row < to; row++) {
-    const at = <usize>row * (<usize>n << 2);
-    const x = address(p, 4) + at;
-    const y = address(p, 6) + at;
-    normRow(x, n, (n + 7) & ~7, word(p, 7), word(p, 8), word(p, 9), scratch, y);
+    const step = row + 1 < to ? <usize>n << 2 : 0;
+    largest = rmsNormRow(x, n, word(p, 7), word(p, 8), word(p, 9), y, largest, step);
+    x += step;
+    y += step;
   }
 }
 
 /** Words of rmsNormRange */
-export function layerNormRange(p: usize, scratch: usize, from: i32, to: i32): void {
+export function layerNormRange(p: usize, from: i32, to: i32): void {
   const n = word(p, 5);
-  const padded = (n + 7) & ~7;
+  let x = address(p, 4) + <usize>from * (<usize>n << 2);
+  let y = address(p, 6) + <usize>from * (<usize>n << 2);
+  let largest = largestBits(x, n);
   for (let row = from; row < to; row++) {
-    const at = <usize>row * (<usize>n << 2);
-    const y = address(p, 6) + at;
-    const e = quantizeMoments(address(p, 4) + at, n, padded, word(p, 9), scratch);
-    const total = momentSum;
-    const shift = word(p, 8) - 2 * e;
-    // n^2 * eps has at most 54 bits, and the floor of e keeps it below 2^61 on the grid.
-    const eps = <u64>n * <u64>n * <u64>word(p, 7);
-    const onGrid = shift >= 0 ? eps << min(shift, 62) : eps >> min(-shift, 63);
-    const sum = <u64>(<i64>n * momentSquares - total * total) + onGrid;
-    if (sum == 0) {
-      memory.fill(y, 0, <usize>n << 2);
-      continue;
-    }
-    const j = (41 - <i32>clz<u64>(sum)) >> 1;
-    const v = j >= 0 ? sum >> (2 * j) : sum << (-2 * j);
-    // The square root of an integer below 2^35, rounded to binary64, has the floor of the true one.
-    const root = <i64>sqrt<f64>(<f64>(((<u64>1) << 56) / v));
-    centre(scratch, n, <i32>total, <f64>root * power(-28 - j), y);
+    const step = row + 1 < to ? <usize>n << 2 : 0;
+    largest = layerNormRow(x, n, word(p, 7), word(p, 8), word(p, 9), y, largest, step);
+    x += step;
+    y += step;
   }
-}
-
-/**
- * `R32((n * m_i - total) * factor)`: the difference is below 2^31. With 2^31 added it is the low half of the
- * binary64 `2^52 + 2^31 + difference`, which is less than a conversion. No result is -0: the smallest magnitude
- * but 0 is above 2^-47.
- */
-function centre(grid: usize, n: i32, total: i32, factor: f64, y: usize): void {
-  const counts = i32x4.splat(n);
-  const totals = i32x4.splat(total + i32.MIN_VALUE);
-  const factors = f64x2.splat(factor);
-  // From something unknown to the compiler, which would make constants anew in each round.
-  const high = i32x4.splat(0x43300000 + (n >> 31));
-  const bias = f64x2.splat(4503601774854144.0 + <f64>(n >> 31));
-  let i = 0;
-  for (; i + 8 <= n; i += 8) {
-    const at = grid + (<usize>i << 1);
-    const a = i32x4.sub(i32x4.dot_i16x8_s(v128.load_ext<u16>(at), counts), totals);
-    const b = i32x4.sub(i32x4.dot_i16x8_s(v128.load_ext<u16>(at, 8), counts), totals);
-    const to = at4(y, i);
-    v128.store(to, centred(a, high, bias, factors));
-    v128.store(to, centred(b, high, bias, factors), 16);
-  }
-  for (; i < n; i++) {
-    const m = <i32>load<i16>(grid + (<usize>i << 1));
-    store<f32>(at4(y, i), roundOnce(<f64>(n * m - total) * factor));
-  }
-}
-
-// @ts-ignore: decorator
-@inline
-function centred(x: v128, high: v128, bias: v128, factors: v128): v128 {
-  const low = f64x2.sub(v128.shuffle<i32>(x, high, 0, 4, 1, 5), bias);
-  const rest = f64x2.sub(v128.shuffle<i32>(x, high, 2, 6, 3, 7), bias);
-  return v128.shuffle<i64>(
-    f32x4.demote_f64x2_zero(f64x2.mul(low, factors)),
-    f32x4.demote_f64x2_zero(f64x2.mul(rest, factors)),
-    0,
-    2,
-  );
 }
 
 /** The largest of n values, n at least 1. There is no NaN and no -0, so `pmax` is the maximum. */

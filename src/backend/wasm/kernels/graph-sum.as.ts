@@ -7,14 +7,12 @@
 import { address, word } from "./layout.as";
 import { highF64, lowF64, roundLanes } from "./graph-lanes.as";
 import { at4, badLanes, failRow, isBadF32 } from "./graph-record.as";
+import { moments, momentSquares, momentSum } from "./norm.as";
 import { largestBits } from "./row.as";
 import { exponentOf, power, roundOnce } from "./scalar.as";
 
 /** What `gridSum` found besides the sum. One instance of the module for each thread, so no one shares it. */
 let gridExponent: i32 = 0;
-/** What `quantizeMoments` finds. */
-export let momentSum: i64 = 0;
-export let momentSquares: i64 = 0;
 
 // @ts-ignore: decorator
 @inline
@@ -76,47 +74,6 @@ function sumLanes(a: v128, b: v128): i64 {
   return i64x2.extract_lane(wide, 0) + i64x2.extract_lane(wide, 1);
 }
 
-/**
- * As quantizeRow with 16 bits and no row longer than 32767, and besides finds the sum of the mantissas and that of
- * their squares. A number with 1.5 * 2^23 added is m + 0x4b400000, whose lower half is m.
- */
-export function quantizeMoments(x: usize, n: i32, padded: i32, floor: i32, out: usize): i32 {
-  const e = exponentOf(largestBits(x, n), 16, floor);
-  let i = 0;
-  let sums = i32x4.splat(0);
-  let all = i64x2.splat(0);
-  let odd = all;
-  if (e >= -126) {
-    const factor = f32x4.splat(<f32>power(-e));
-    const rounder = i32x4.splat(0x4b400000 + (padded >> 31));
-    for (; i + 8 <= n; i += 8) {
-      const at = x + (<usize>i << 2);
-      const low = i32x4.sub(f32x4.add(f32x4.mul(v128.load(at), factor), rounder), rounder);
-      const high = i32x4.sub(f32x4.add(f32x4.mul(v128.load(at, 16), factor), rounder), rounder);
-      const m = i16x8.narrow_i32x4_s(low, high);
-      v128.store(out + (<usize>i << 1), m);
-      sums = i32x4.add(sums, i32x4.add(low, high));
-      // At most 2 * 32767^2 < 2^31 a lane: never negative, so a lane pair is `even + 2^32 * odd` of 64 bits.
-      const pairs = i32x4.dot_i16x8_s(m, m);
-      all = i64x2.add(all, pairs);
-      odd = i64x2.add(odd, i64x2.shr_u(pairs, 32));
-    }
-  }
-  const odds = <u64>(i64x2.extract_lane(odd, 0) + i64x2.extract_lane(odd, 1));
-  momentSquares =
-    <i64>(<u64>(i64x2.extract_lane(all, 0) + i64x2.extract_lane(all, 1)) - (odds << 32) + odds);
-  momentSum = sumLanes(sums, i32x4.splat(0));
-  const factor = power(-e);
-  for (; i < n; i++) {
-    const m = <i32>nearest<f64>(<f64>load<f32>(at4(x, i)) * factor);
-    store<i16>(out + (<usize>i << 1), <i16>m);
-    momentSum += m;
-    momentSquares += m * m;
-  }
-  for (; i < padded; i++) store<i16>(out + (<usize>i << 1), 0);
-  return e;
-}
-
 /** `R32(numerator / denominator * 2^e)` for `numerator < 2^62` and `denominator < 2^30`. */
 function roundQuotient(numerator: u64, denominator: u64, e: i32): f32 {
   if (numerator == 0) return 0;
@@ -132,13 +89,13 @@ function roundQuotient(numerator: u64, denominator: u64, e: i32): f32 {
 }
 
 /** [4] x, [5] columns, [6] out, [7] bits, [8] sum mean variance; a unit is a row, as in what follows */
-export function reduceRange(p: usize, scratch: usize, from: i32, to: i32): void {
+export function reduceRange(p: usize, from: i32, to: i32): void {
   const n = word(p, 5);
   for (let row = from; row < to; row++) {
     const x = address(p, 4) + <usize>row * (<usize>n << 2);
     let y: f32;
     if (word(p, 8) == 2) {
-      const e = quantizeMoments(x, n, (n + 7) & ~7, -149, scratch);
+      const e = moments(x, n, -149);
       const spread = <i64>n * momentSquares - momentSum * momentSum;
       y = roundQuotient(<u64>spread, <u64>n * <u64>n, 2 * e);
     } else {

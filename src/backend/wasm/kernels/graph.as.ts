@@ -96,7 +96,7 @@ function part(control: usize, p: usize, scratch: usize, from: i32, to: i32): voi
     case 77:
       return functionRange(control, p, from, to);
     case 78:
-      return reduceRange(p, scratch, from, to);
+      return reduceRange(p, from, to);
     case 79:
       return groupUpdates(p);
     case 80:
@@ -110,9 +110,9 @@ function part(control: usize, p: usize, scratch: usize, from: i32, to: i32): voi
     case 84:
       return dequantizeRange(p, from, to);
     case 85:
-      return rmsNormRange(p, scratch, from, to);
+      return rmsNormRange(p, from, to);
     case 86:
-      return layerNormRange(p, scratch, from, to);
+      return layerNormRange(p, from, to);
     case 87:
       return reduceMaxRange(p, from, to);
     case 88:

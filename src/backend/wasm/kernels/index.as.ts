@@ -21,7 +21,8 @@ import {
   word,
 } from "./layout.as";
 import { matmul } from "./matmul.as";
-import { addRow, gateRange, multiplyRow, normRow, quantizeRow, silu } from "./row.as";
+import { rmsNormRow } from "./norm.as";
+import { addRow, gateRange, largestBits, multiplyRow, quantizeRow, silu } from "./row.as";
 import { isBad, markBad, sinePhase } from "./scalar.as";
 
 const WAIT_NS: i64 = 60_000_000_000;
@@ -77,7 +78,7 @@ function dispatch(control: usize, p: usize, thread: i32, threads: i32): void {
     case 2:
       return angles(p, rows, address(control + SINES, 0), thread, threads);
     case 3:
-      return normQuantize(p, rows, scratch, thread, threads);
+      return normQuantize(p, rows, thread, threads);
     case 4:
       return matmul(p, rows, scratch, address(control + SCRATCH_BYTES, 0), thread, threads);
     case 5:
@@ -93,7 +94,7 @@ function dispatch(control: usize, p: usize, thread: i32, threads: i32): void {
     case 10:
       return gather(p, rows, thread, threads);
     case 11:
-      return norm(p, rows, scratch, thread, threads);
+      return norm(p, rows, thread, threads);
     case 12:
       return siluRows(p, rows, table, thread, threads);
     case 13:
@@ -103,11 +104,11 @@ function dispatch(control: usize, p: usize, thread: i32, threads: i32): void {
     case 15:
       return argmaxRows(p, rows, thread, threads);
     case 16:
-      return layerNormQuantize(p, rows, scratch, thread, threads);
+      return layerNormQuantize(p, rows, thread, threads);
     case 17:
       return addBias(p, rows, thread, threads);
     case 18:
-      return headNorm(p, rows, scratch, thread, threads);
+      return headNorm(p, rows, thread, threads);
     case 19:
       return geluRows(p, rows, thread, threads);
     default:
@@ -139,16 +140,21 @@ function angles(p: usize, rows: i32, table: usize, thread: i32, threads: i32): v
 }
 
 /** [3] status, [4] x, [5] gain, [6] n, [7] padded, [8..10] eps mantissa, exponent, floor, [11] y, [12] out, [13] exponents, [14] bits, [15] gain's op */
-function normQuantize(p: usize, rows: i32, scratch: usize, thread: i32, threads: i32): void {
+function normQuantize(p: usize, rows: i32, thread: i32, threads: i32): void {
+  if (thread >= rows) return;
   const n = word(p, 6);
   const padded = word(p, 7);
+  let x = address(p, 4) + <usize>thread * (<usize>n << 2);
+  let y = address(p, 11) + <usize>thread * (<usize>n << 2);
+  let largest = largestBits(x, n);
   for (let r = thread; r < rows; r += threads) {
-    const at = <usize>r * (<usize>n << 2);
-    const y = address(p, 11) + at;
-    normRow(address(p, 4) + at, n, padded, word(p, 8), word(p, 9), word(p, 10), scratch, y);
+    const step = r + threads < rows ? <usize>threads * (<usize>n << 2) : 0;
+    largest = rmsNormRow(x, n, word(p, 8), word(p, 9), word(p, 10), y, largest, step);
     if (isBad(multiplyRow(y, address(p, 5), n, y))) markBad(address(p, 3), r, word(p, 15));
     const out = address(p, 12) + <usize>r * (<usize>padded << 1);
     store<i32>(address(p, 13) + (<usize>r << 2), quantizeRow(y, n, padded, word(p, 14), -149, out));
+    x += step;
+    y += step;
   }
 }
 
@@ -300,13 +306,18 @@ function gather(p: usize, rows: i32, thread: i32, threads: i32): void {
   }
 }
 
-/** [4] x, [5] n, [6] padded, [7..9] eps, [10] out */
-function norm(p: usize, rows: i32, scratch: usize, thread: i32, threads: i32): void {
+/** [4] x, [5] n, [7..9] eps, [10] out */
+function norm(p: usize, rows: i32, thread: i32, threads: i32): void {
+  if (thread >= rows) return;
   const n = word(p, 5);
+  let x = address(p, 4) + <usize>thread * (<usize>n << 2);
+  let y = address(p, 10) + <usize>thread * (<usize>n << 2);
+  let largest = largestBits(x, n);
   for (let r = thread; r < rows; r += threads) {
-    const at = <usize>r * (<usize>n << 2);
-    const y = address(p, 10) + at;
-    normRow(address(p, 4) + at, n, word(p, 6), word(p, 7), word(p, 8), word(p, 9), scratch, y);
+    const step = r + threads < rows ? <usize>threads * (<usize>n << 2) : 0;
+    largest = rmsNormRow(x, n, word(p, 7), word(p, 8), word(p, 9), y, largest, step);
+    x += step;
+    y += step;
   }
 }
 

@@ -4,7 +4,8 @@
 import { sigmoid } from "./graph-function.as";
 import { exp2Fraction, exponentOf, isBad, power, roundOnce } from "./scalar.as";
 
-const SIGNLESS: i32 = 0x7fffffff;
+/** The bits of a binary32 but its sign. */
+export const SIGNLESS: i32 = 0x7fffffff;
 
 /** The largest magnitude of a row as bits; integer order is magnitude order. */
 export function largestBits(x: usize, n: i32): i32 {
@@ -18,12 +19,19 @@ export function largestBits(x: usize, n: i32): i32 {
     b = i32x4.max_u(b, i32x4.shl(v128.load(at, 16), 1));
   }
   a = i32x4.shr_u(i32x4.max_u(a, b), 1);
-  let largest = max(
+  let largest = largestLane(a);
+  for (; i < n; i++) largest = max(largest, load<i32>(x + (<usize>i << 2)) & SIGNLESS);
+  return largest;
+}
+
+/** The largest of four signed lanes. */
+// @ts-ignore: decorator
+@inline
+export function largestLane(a: v128): i32 {
+  return max(
     max(i32x4.extract_lane(a, 0), i32x4.extract_lane(a, 1)),
     max(i32x4.extract_lane(a, 2), i32x4.extract_lane(a, 3)),
   );
-  for (; i < n; i++) largest = max(largest, load<i32>(x + (<usize>i << 2)) & SIGNLESS);
-  return largest;
 }
 
 /**
@@ -54,82 +62,6 @@ export function quantizeRow(x: usize, n: i32, padded: i32, bits: i32, floor: i32
   }
   for (; i < padded; i++) store<i16>(out + (<usize>i << 1), 0);
   return e;
-}
-
-/** Section 6. `grid` is scratch of `padded` i16. */
-export function normRow(
-  x: usize,
-  n: i32,
-  padded: i32,
-  epsMantissa: i32,
-  epsExponent: i32,
-  floor: i32,
-  grid: usize,
-  y: usize,
-): void {
-  const e = quantizeRow(x, n, padded, 16, floor, grid);
-  const squares = sumOfSquares(grid, padded);
-  const shift = epsExponent - 2 * e;
-  const eps = <u64>n * <u64>epsMantissa;
-  const onGrid = shift >= 0 ? eps << min(shift, 62) : eps >> min(-shift, 63);
-  const sum = squares + onGrid;
-  if (sum == 0) {
-    for (let i = 0; i < n; i++) store<f32>(y + (<usize>i << 2), 0);
-    return;
-  }
-  let j = 0;
-  let v = sum / n;
-  while (v >= 1 << 24) {
-    j += 1;
-    v = (sum >> (2 * j)) / n;
-  }
-  while (v < 1 << 22) {
-    j -= 1;
-    v = (sum << (-2 * j)) / n;
-  }
-  // The square root of an integer below 2^35, rounded to binary64, has the floor of the true one.
-  const root = <i64>sqrt<f64>(<f64>(((<u64>1) << 56) / v));
-  scaleRow(grid, n, <i32>root, -28 - j, y);
-}
-
-/** The sum of the squares of a row of i16 of magnitude at most 32767; `padded` is a multiple of 8. */
-function sumOfSquares(grid: usize, padded: i32): u64 {
-  let all = i64x2.splat(0);
-  let odd = i64x2.splat(0);
-  for (let i = 0; i < padded; i += 8) {
-    const m = v128.load(grid + (<usize>i << 1));
-    // At most 2 * 32767^2 < 2^31 a lane: never negative, so a lane pair is `even + 2^32 * odd` of 64 bits.
-    const pairs = i32x4.dot_i16x8_s(m, m);
-    all = i64x2.add(all, pairs);
-    odd = i64x2.add(odd, i64x2.shr_u(pairs, 32));
-  }
-  const odds = <u64>(i64x2.extract_lane(odd, 0) + i64x2.extract_lane(odd, 1));
-  const sums = <u64>(i64x2.extract_lane(all, 0) + i64x2.extract_lane(all, 1));
-  return sums - (odds << 32) + odds;
-}
-
-/**
- * `y = m * root * 2^e`, rounded once. The root, at most 2^17, is taken as 512 times its upper part and the rest:
- * each product with m has at most 24 bits, so both are exact in binary32 and their sum is the one rounding. As
- * -42 < e < 0, neither overflows nor underflows, and only m = 0 gives a zero: +0.
- */
-function scaleRow(grid: usize, n: i32, root: i32, e: i32, y: usize): void {
-  const upper = f32x4.splat(<f32>(<f64>(root >> 9) * power(e + 9)));
-  const lower = f32x4.splat(<f32>(<f64>(root & 511) * power(e)));
-  let i = 0;
-  for (; i + 8 <= n; i += 8) {
-    const m = v128.load(grid + (<usize>i << 1));
-    const at = y + (<usize>i << 2);
-    const first = f32x4.convert_i32x4_s(i32x4.extend_low_i16x8_s(m));
-    const second = f32x4.convert_i32x4_s(i32x4.extend_high_i16x8_s(m));
-    v128.store(at, f32x4.add(f32x4.mul(first, upper), f32x4.mul(first, lower)));
-    v128.store(at, f32x4.add(f32x4.mul(second, upper), f32x4.mul(second, lower)), 16);
-  }
-  const factor = <f64>root * power(e);
-  for (; i < n; i++) {
-    const m = <f64>load<i16>(grid + (<usize>i << 1));
-    store<f32>(y + (<usize>i << 2), roundOnce(m * factor));
-  }
 }
 
 /** `y = x * g`, one binary32 product each; returns the largest magnitude's bits. */
