@@ -22,6 +22,7 @@ import {
   type PreparedModel,
   prepareModel,
   reopenHubTokenizer,
+  type SafetensorsShards,
   type StoredFrame,
   type StoredTokenizer,
   type TextTokenizer,
@@ -31,7 +32,12 @@ import { type ChatFrame, type FrameName, plainFrame, templateFrame } from "./cha
 
 /** Files of a model, by format. */
 export type ModelFiles =
-  | { format: "huggingFace"; config: Uint8Array; tensors: Uint8Array; tokenizer: TokenizerFiles }
+  | {
+      format: "huggingFace";
+      config: Uint8Array;
+      tensors: Uint8Array | ByteSource | SafetensorsShards;
+      tokenizer: TokenizerFiles;
+    }
   | { format: "llama2c"; weights: Uint8Array; tokenizer: Uint8Array }
   | { format: "gguf"; file: ByteSource }
   | { format: "prepared"; file: ByteSource };

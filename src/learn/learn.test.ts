@@ -484,7 +484,7 @@ test("a wrong guess that is not finite fails nobody", async () => {
   const draftModel = prepareModel({
     ...quiet,
     finalGain: new Float32Array(16),
-    classifier: tableValues(quiet),
+    classifier: embeddingTable(tableValues(quiet), 16),
   });
   const open = async (prepared: PreparedModel, draft?: TextGenerator): Promise<TextGenerator> => {
     const backend = await createWasmBackend();
@@ -503,7 +503,7 @@ test("a wrong guess that is not finite fails nobody", async () => {
   // model from saying it.
   const overflowing = prepareModel({
     ...quiet,
-    classifier: tableValues(quiet),
+    classifier: embeddingTable(tableValues(quiet), 16),
     embedding: embeddingTable(
       tableValues(quiet).map((x, i) => (i < 16 ? LARGEST : x)),
       16,

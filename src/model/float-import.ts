@@ -17,10 +17,21 @@ export function importFloats(
   range: { offset: number; count: number; type: FloatType },
 ): Float32Array {
   const { offset, count, type } = range;
-  const size = floatBytes(type);
-  const view = new DataView(file.buffer, file.byteOffset + offset, count * size);
   const values = new Float32Array(count);
-  for (let i = 0; i < count; i++) {
+  const bytes = file.subarray(offset, offset + count * floatBytes(type));
+  importFloatsInto(values, bytes, { offset, type });
+  return values;
+}
+
+/** Fills `values` from stored ones, which lie at `offset` of their file. @throws as `importFloats` */
+export function importFloatsInto(
+  values: Float32Array,
+  bytes: Uint8Array,
+  { offset, type }: { offset: number; type: FloatType },
+): void {
+  const size = floatBytes(type);
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  for (let i = 0; i < values.length; i++) {
     const value =
       type === "F32"
         ? view.getFloat32(i * 4, true)
@@ -36,7 +47,6 @@ export function importFloats(
     }
     values[i] = value + 0;
   }
-  return values;
 }
 
 /** The value of binary16 bits; not finite where they are not. */

@@ -1,17 +1,24 @@
-// A decoder as Hugging Face stores it: config.json and one safetensors file. Tensors are read when they are asked
+// A decoder as Hugging Face stores it: config.json and safetensors files. Tensors are read when they are asked
 // for, each time anew.
 
 import { type EmbeddingTable, type LayerVector, layerVectorSizes } from "gyrotron/tensor";
+import type { ByteSource } from "./byte-source.ts";
 import { ModelError } from "./error.ts";
 import { decodeHubConfig, type HubConfig } from "./hub-config.ts";
 import { lazyLayer } from "./lazy-layer.ts";
 import type { ModelSource, SourceLayer } from "./model-source.ts";
-import { Safetensors, type StoredTensor } from "./safetensors.ts";
+import { type SafetensorsShards, ShardedTensors } from "./safetensors-shards.ts";
+import { Safetensors, type StoredTensor, type TensorStore } from "./safetensors.ts";
 
 /** @throws DecodeError, ModelError on files that are damaged, do not fit together or cannot run here */
-export function decodeHuggingFace(files: { config: Uint8Array; tensors: Uint8Array }): ModelSource {
+export function decodeHuggingFace(files: {
+  config: Uint8Array;
+  tensors: Uint8Array | ByteSource | SafetensorsShards;
+}): ModelSource {
   const config = decodeHubConfig(files.config);
-  const reader = new TensorReader(new Safetensors(files.tensors));
+  const { tensors } = files;
+  const store = "index" in tensors ? new ShardedTensors(tensors) : new Safetensors(tensors);
+  const reader = new TensorReader(store);
   return config.family === "gpt2" ? openGpt2(config, reader) : openLlama(config, reader);
 }
 
@@ -22,7 +29,7 @@ function openLlama({ settings, vectors, tied }: HubConfig, reader: TensorReader)
     llamaLayer(reader, `model.layers.${i}`, settings.shape, vectors),
   );
   const finalGain = reader.expect("model.norm.weight", [width]);
-  const classifier = tied ? undefined : reader.expect("lm_head.weight", [vocabulary, width]);
+  const classifier = tied ? undefined : reader.expectRows("lm_head.weight", { vocabulary, width });
   reader.finish(tied ? (name) => name === "lm_head.weight" : undefined);
   return {
     ...settings,
@@ -31,9 +38,7 @@ function openLlama({ settings, vectors, tied }: HubConfig, reader: TensorReader)
     get finalGain() {
       return finalGain();
     },
-    get classifier() {
-      return classifier?.();
-    },
+    classifier,
   };
 }
 
@@ -86,7 +91,7 @@ function openGpt2(config: HubConfig, reader: TensorReader): ModelSource {
   );
   const finalGain = reader.expect(`${prefix}ln_f.weight`, [width]);
   const finalNormBias = reader.expect(`${prefix}ln_f.bias`, [width]);
-  const classifier = tied ? undefined : reader.expect("lm_head.weight", [vocabulary, width]);
+  const classifier = tied ? undefined : reader.expectRows("lm_head.weight", { vocabulary, width });
   // The causal mask is stored in old files.
   const isMask = (name: string): boolean => /\.attn\.(bias|masked_bias)$/.test(name);
   reader.finish((name) => isMask(name) || (tied && name === "lm_head.weight"));
@@ -101,9 +106,7 @@ function openGpt2(config: HubConfig, reader: TensorReader): ModelSource {
     get finalNormBias() {
       return finalNormBias();
     },
-    get classifier() {
-      return classifier?.();
-    },
+    classifier,
   };
 }
 
@@ -159,10 +162,10 @@ function turned(
 
 /** Reads each tensor at the shape that it must have, and knows which were never asked for. */
 export class TensorReader {
-  readonly #file: Safetensors;
+  readonly #file: TensorStore;
   readonly #known: Set<string> = new Set();
 
-  constructor(file: Safetensors) {
+  constructor(file: TensorStore) {
     this.#file = file;
   }
 

@@ -11,6 +11,7 @@ export { beginsTexts, chatTemplateOf, decodeGgufTokenizer } from "./gguf/tokeniz
 export { decodeHubTokenizer, HubTokenizer, reopenHubTokenizer } from "./hub-tokenizer.ts";
 export { decodeHuggingFace } from "./hugging-face.ts";
 export { decodeLlama2c } from "./llama2c.ts";
+export { type SafetensorsShards, shardNames } from "./safetensors-shards.ts";
 export type { ModelSettings, ModelSource, SourceLayer } from "./model-source.ts";
 export { PieceTokenizer } from "./piece-tokenizer.ts";
 export {

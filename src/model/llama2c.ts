@@ -56,7 +56,7 @@ export function decodeLlama2c(file: Uint8Array): ModelSource {
   const up = each(hidden * width);
   const finalGain = next(width);
   offset += tables * 4;
-  const classifier = ownClassifier ? next(vocabulary * width) : undefined;
+  const classifier = ownClassifier ? embeddingTable(next(vocabulary * width), width) : undefined;
   const layer = (i: number): SourceLayer => ({
     attentionGain: attentionGain[i]!,
     query: query[i]!,

@@ -50,7 +50,7 @@ export interface ModelSource extends ModelSettings {
   /** Of designs with layer norms only. */
   readonly finalNormBias?: Float32Array;
   /** Absent where the embedding is used. */
-  readonly classifier: Float32Array | undefined;
+  readonly classifier: EmbeddingTable | undefined;
 }
 
 /** @throws ModelError `model/limit`, `model/unsupported` on what this version cannot run */

@@ -94,7 +94,6 @@ function gateOf(
 
 /** The classifier's own weights, or those of the embedding. */
 function prepareClassifier(source: ModelSource, bits: WeightBits): PackedMatrix {
-  const { classifier, embedding, shape } = source;
-  if (classifier === undefined) return quantizeTable(embedding, bits);
-  return quantizeColumns(classifier, { outputs: shape.vocabulary, inputs: shape.width, bits });
+  const { classifier, embedding } = source;
+  return quantizeTable(classifier ?? embedding, bits);
 }

@@ -1,8 +1,10 @@
 // The safetensors container: u64 length of a JSON header, the header, then the tensors' bytes without
-// gaps or overlaps. Only the container: what the tensors mean is the loaders' business.
+// gaps or overlaps. Only the container: what the tensors mean is the loaders' business. Tensors are read
+// when they are asked for, a window of the file at a time.
 
 import { assert, DecodeError, MIB, utf8Text } from "gyrotron/base";
-import { floatBytes, importFloats } from "./float-import.ts";
+import { type ByteSource, byteSource } from "./byte-source.ts";
+import { floatBytes, importFloatsInto } from "./float-import.ts";
 
 const HEADER_BYTES_MAX: number = 16 * MIB;
 const TENSORS_MAX = 65536;
@@ -32,38 +34,56 @@ export interface StoredTensor {
   readonly offset: number;
 }
 
+/** Tensors by name, in one file or several. */
+export interface TensorStore {
+  readonly tensors: ReadonlyMap<string, StoredTensor>;
+  /**
+   * `count` values of a tensor from the one at `first` on; all of them if nothing is said.
+   * @throws DecodeError `safetensors/decode` if it is not F16, BF16 or F32, `tensor/decode`
+   */
+  floats(tensor: StoredTensor, first?: number, count?: number): Float32Array;
+}
+
+/** Bytes of a file that are held at once. */
+const WINDOW_BYTES: number = MIB;
+
 /** The tensors of a file by name. */
-export class Safetensors {
-  readonly #file: Uint8Array;
+export class Safetensors implements TensorStore {
+  readonly #file: ByteSource;
   readonly tensors: ReadonlyMap<string, StoredTensor>;
 
   /** @throws DecodeError `safetensors/decode` */
-  constructor(file: Uint8Array) {
-    this.#file = file;
-    this.tensors = decodeTensors(file);
+  constructor(file: ByteSource | Uint8Array) {
+    this.#file = file instanceof Uint8Array ? byteSource(file) : file;
+    this.tensors = decodeTensors(this.#file);
   }
 
-  /**
-   * A tensor's values, or `count` of them from `first` on.
-   * @throws DecodeError `safetensors/decode` if it is not F16, BF16 or F32, `tensor/decode`
-   */
-  floats(tensor: StoredTensor, first = 0, count: number = tensor.count): Float32Array {
+  floats(tensor: StoredTensor, first = 0, count: number = tensor.count - first): Float32Array {
     const { type, offset } = tensor;
     if (type !== "F16" && type !== "BF16" && type !== "F32") {
       throw decodeError(`type ${type} where floats are expected`, offset);
     }
-    assert(first + count <= tensor.count, "within the tensor");
-    return importFloats(this.#file, { offset: offset + first * floatBytes(type), count, type });
+    assert(first >= 0 && count >= 0 && first + count <= tensor.count, "values of the tensor");
+    const size = floatBytes(type);
+    const values = new Float32Array(count);
+    const step = WINDOW_BYTES / size;
+    for (let done = 0; done < count; done += step) {
+      const window = values.subarray(done, done + step);
+      const at = offset + (first + done) * size;
+      importFloatsInto(window, this.#file.read(at, window.length * size), { offset: at, type });
+    }
+    return values;
   }
 }
 
-function decodeTensors(file: Uint8Array): Map<string, StoredTensor> {
-  if (file.length < 8) throw decodeError("header cut off", file.length);
-  const length = new DataView(file.buffer, file.byteOffset).getBigUint64(0, true);
-  if (length > BigInt(Math.min(HEADER_BYTES_MAX, file.length - 8)))
+function decodeTensors(file: ByteSource): Map<string, StoredTensor> {
+  if (file.size < 8) throw decodeError("header cut off", file.size);
+  const prefix = file.read(0, 8);
+  const length = new DataView(prefix.buffer, prefix.byteOffset).getBigUint64(0, true);
+  if (length > BigInt(Math.min(HEADER_BYTES_MAX, file.size - 8)))
     throw decodeError("header length out of range", 0);
   const start = 8 + Number(length);
-  const entries = Object.entries(parseHeader(file.subarray(8, start))).filter(
+  const entries = Object.entries(parseHeader(file.read(8, Number(length)))).filter(
     ([name]) => name !== "__metadata__",
   );
   if (entries.length > TENSORS_MAX) throw decodeError("too many tensors", 8);
@@ -72,7 +92,7 @@ function decodeTensors(file: Uint8Array): Map<string, StoredTensor> {
   for (const [name, entry] of entries) {
     const tensor = decodeEntry(entry);
     const [from, to] = tensor.range;
-    if (to > file.length - start) throw decodeError("tensor past the end", start + from);
+    if (to > file.size - start) throw decodeError("tensor past the end", start + from);
     ranges.push({ from, to });
     const { type, shape, count } = tensor;
     tensors.set(name, { type, shape, count, offset: start + from });
@@ -83,7 +103,7 @@ function decodeTensors(file: Uint8Array): Map<string, StoredTensor> {
     if (from !== end) throw decodeError("tensors overlap or leave a gap", start + end);
     end = to;
   }
-  if (end !== file.length - start) throw decodeError("bytes after the last tensor", start + end);
+  if (end !== file.size - start) throw decodeError("bytes after the last tensor", start + end);
   return tensors;
 }
 

@@ -42,7 +42,7 @@ export function decodeGgufModel(file: ByteSource, header: GgufHeader): ModelSour
   const finalNormBias =
     design.norm === "layer" ? tensors.expect("output_norm.bias", [width])() : undefined;
   const classifier = tensors.has("output.weight")
-    ? tensors.expect("output.weight", [vocabulary, width])
+    ? tensors.expectRows("output.weight", { vocabulary, width })
     : undefined;
   const source: ModelSource = {
     ...settings,
@@ -53,9 +53,7 @@ export function decodeGgufModel(file: ByteSource, header: GgufHeader): ModelSour
     get finalGain() {
       return finalGain();
     },
-    get classifier() {
-      return classifier?.();
-    },
+    classifier,
   };
   tensors.finish();
   return source;

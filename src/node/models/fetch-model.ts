@@ -3,11 +3,13 @@
 
 import { execFile } from "node:child_process";
 import { createHash } from "node:crypto";
-import { createReadStream, createWriteStream, existsSync, mkdirSync, readdirSync, renameSync, rmSync, statSync } from "node:fs";
+import { createReadStream, createWriteStream, existsSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync, statSync } from "node:fs";
 import { basename, join } from "node:path";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { promisify } from "node:util";
+import { present } from "gyrotron/base";
+import { shardNames } from "gyrotron/model";
 import { NodeError } from "../node-error.ts";
 
 /** A file that is here. */
@@ -114,15 +116,20 @@ async function fetchRepository(
   if (file !== undefined) return download(`${root}/${file}`, basename(file), options);
   const folder = join(options.folder, String(repository).replace("/", "--"));
   const inFolder = { ...options, folder };
-  for (const name of ["config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors"]) {
+  const fetchFile = async (name: string, isOptional = false): Promise<string | undefined> => {
     try {
-      await download(`${root}/${name}`, name, inFolder);
+      return await download(`${root}/${name}`, name, inFolder);
     } catch (error) {
-      const isOptional = name === "tokenizer_config.json";
-      if (isOptional && error instanceof NodeError && /HTTP 404/.test(error.message)) continue;
+      if (isOptional && error instanceof NodeError && /HTTP 404/.test(error.message)) return undefined;
       throw failed(source, `${name}: ${error instanceof Error ? error.message : String(error)}`, error);
     }
-  }
+  };
+  for (const name of ["config.json", "tokenizer.json"]) await fetchFile(name);
+  await fetchFile("tokenizer_config.json", true);
+  const whole = await fetchFile("model.safetensors", true);
+  if (whole !== undefined) return folder;
+  const index = await fetchFile("model.safetensors.index.json");
+  for (const name of shardNames(readFileSync(present(index)))) await fetchFile(name);
   return folder;
 }
 

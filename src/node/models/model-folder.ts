@@ -10,6 +10,7 @@ import {
   type TokenizerFiles,
 } from "gyrotron/accelerator";
 import { DecodeError, GyrotronError } from "gyrotron/base";
+import type { ByteSource, SafetensorsShards } from "gyrotron/model";
 import type { Precision } from "gyrotron/tensor";
 import { NodeError } from "../node-error.ts";
 import { openByteSource } from "./file-source.ts";
@@ -19,6 +20,7 @@ export const BUNDLED_MODEL = "storyteller";
 
 const CONFIG = "config.json";
 const TENSORS = "model.safetensors";
+const TENSORS_INDEX = "model.safetensors.index.json";
 const TOKENIZER = "tokenizer.bin";
 const HUB_TOKENIZER = "tokenizer.json";
 const HUB_TOKENIZER_CONFIG = "tokenizer_config.json";
@@ -61,9 +63,12 @@ function fileOf(path: string, error: GyrotronError<{ code: string }>): string {
       return isFolder ? tokenizerIn(path) : tokenizerBeside(path);
     case "config/decode":
       return join(path, CONFIG);
+    case "safetensors-index/decode":
+      return join(path, TENSORS_INDEX);
     case "safetensors/decode":
     case "tensor/decode":
-      return isFolder ? join(path, TENSORS) : path;
+      // Of shards, the reason says which.
+      return isFolder && existsSync(join(path, TENSORS)) ? join(path, TENSORS) : path;
     default:
       return path;
   }
@@ -84,9 +89,22 @@ function readModelFiles(path: string): ModelFiles {
   return {
     format: "huggingFace",
     config: read(join(path, CONFIG)),
-    tensors: read(join(path, TENSORS)),
+    tensors: openTensors(path),
     tokenizer: readTokenizer(path),
   };
+}
+
+/** One file, or the shards that an index names. */
+function openTensors(folder: string): ByteSource | SafetensorsShards {
+  const file = join(folder, TENSORS);
+  const index = join(folder, TENSORS_INDEX);
+  if (existsSync(file) || !existsSync(index)) return openFile(file);
+  return { index: read(index), open: (name) => openFile(join(folder, name)) };
+}
+
+function openFile(path: string): ByteSource {
+  if (!existsSync(path)) throw missing(path);
+  return openByteSource(path);
 }
 
 function readTokenizer(folder: string): TokenizerFiles {
