@@ -8,7 +8,8 @@ import { DecodeError, PRINCIPAL_BYTES_MAX } from "gyrotron/base";
 const VISITS_BASE = 10_000;
 const VISITS_PER_BYTE = 16;
 const DEPTH_MAX = 100;
-const TABLE_TYPES_MAX = 10_000;
+/** Types, and with them their fields, arguments and methods: a decoder's time grows faster than their number. */
+const TABLE_ENTRIES_MAX = 4_000;
 /** Bytes of one nat or int: building a number takes time that grows with the square of its length. */
 const NUMBER_BYTES_MAX = 100;
 /** Bytes of a count or an index, zeros at its end included. */
@@ -54,6 +55,7 @@ class CostWalk {
   readonly #bytes: Uint8Array;
   #offset = 0;
   #visitsLeft: number;
+  #entriesLeft = TABLE_ENTRIES_MAX;
   #table: TableType[] = [];
 
   constructor(bytes: Uint8Array) {
@@ -64,11 +66,9 @@ class CostWalk {
   run(): void {
     for (const byte of [0x44, 0x49, 0x44, 0x4c])
       if (this.#byte() !== byte) throw this.#error("magic DIDL expected");
-    const typeCount = this.#count(TABLE_TYPES_MAX);
+    const typeCount = this.#entries();
     for (let i = 0; i < typeCount; i++) this.#table.push(this.#tableType());
-    const argumentTypes = Array.from({ length: this.#count(TABLE_TYPES_MAX) }, () =>
-      this.#typeIndex(),
-    );
+    const argumentTypes = Array.from({ length: this.#entries() }, () => this.#typeIndex());
     for (const type of argumentTypes) this.#value(type, 0);
   }
 
@@ -84,12 +84,12 @@ class CostWalk {
         return { kind: form === RECORD ? "record" : "variant", fields: this.#fields() };
       case FUNC:
         for (const _side of ["arguments", "results"]) {
-          for (let left = this.#count(TABLE_TYPES_MAX); left > 0; left--) this.#typeIndex();
+          for (let left = this.#entries(); left > 0; left--) this.#typeIndex();
         }
-        for (let left = this.#count(8); left > 0; left--) this.#byte();
+        for (let left = this.#entries(); left > 0; left--) this.#byte();
         return { kind: "opaque", form };
       case SERVICE:
-        for (let left = this.#count(TABLE_TYPES_MAX); left > 0; left--) {
+        for (let left = this.#entries(); left > 0; left--) {
           this.#skip(this.#unsigned());
           this.#typeIndex();
         }
@@ -100,7 +100,7 @@ class CostWalk {
   }
 
   #fields(): number[] {
-    const count = this.#count(TABLE_TYPES_MAX);
+    const count = this.#entries();
     const types: number[] = [];
     for (let i = 0; i < count; i++) {
       this.#unsigned();
@@ -178,9 +178,11 @@ class CostWalk {
     return this.#signed();
   }
 
-  #count(max: number): number {
+  /** A number of things that a type is made of. */
+  #entries(): number {
     const count = this.#unsigned();
-    if (count > max) throw this.#error("too many types");
+    if (count > this.#entriesLeft) throw this.#error("too many types");
+    this.#entriesLeft -= count;
     return count;
   }
 
