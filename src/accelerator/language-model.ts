@@ -6,6 +6,7 @@ import { sha256 } from "gyrotron/hash";
 import type { ModelRecord } from "gyrotron/job";
 import {
   beginsTexts,
+  beginsTextsByConfig,
   type ByteSource,
   ChatTemplate,
   chatTemplateOf,
@@ -124,9 +125,13 @@ function readFiles(files: SourceFiles, name: FrameName | undefined): ReadModel {
     const frame: StoredFrame = { kind: "plain", name: name ?? "passage", begins: true };
     return { source, stored: { tokenizer, frame } };
   }
-  const { json } = decodeHubTokenizer(files.tokenizer.hub);
-  const template = files.tokenizer.config && chatTemplateOfConfig(files.tokenizer.config);
-  const frame = frameOf({ name, template, begins: true });
+  const tokenizer = decodeHubTokenizer(files.tokenizer.hub);
+  const { json } = tokenizer;
+  const { config } = files.tokenizer;
+  const template = config && chatTemplateOfConfig(config);
+  const asked = config && beginsTextsByConfig(config);
+  const begins = asked ?? tokenizer.encodeFramed("a")[0] === source.beginToken;
+  const frame = frameOf({ name, template, begins });
   return { source, stored: { tokenizer: { kind: "hub", json }, frame } };
 }
 

@@ -41,15 +41,24 @@ export class ChatTemplate {
 
 /** The template in the bytes of a tokenizer_config.json, if it has one. @throws DecodeError `chat-template/decode` */
 export function chatTemplateOfConfig(bytes: Uint8Array): string | undefined {
+  const template = parseTokenizerConfig(bytes).get("chat_template");
+  return typeof template === "string" ? template : undefined;
+}
+
+/** Whether texts begin with the begin token, if a tokenizer_config.json says so. @throws DecodeError `chat-template/decode` */
+export function beginsTextsByConfig(bytes: Uint8Array): boolean | undefined {
+  const flag = parseTokenizerConfig(bytes).get("add_bos_token");
+  return typeof flag === "boolean" ? flag : undefined;
+}
+
+function parseTokenizerConfig(bytes: Uint8Array): Map<string, unknown> {
   let config: unknown;
   try {
     config = JSON.parse(utf8Text(bytes) ?? "");
   } catch {
     throw decodeError("tokenizer_config.json is not JSON");
   }
-  if (typeof config !== "object" || config === null || !("chat_template" in config))
-    return undefined;
-  return typeof config.chat_template === "string" ? config.chat_template : undefined;
+  return new Map(typeof config === "object" && config !== null ? Object.entries(config) : []);
 }
 
 function messageOf(error: unknown): string {

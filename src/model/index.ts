@@ -1,6 +1,12 @@
 // Model files and tokenizers: from untrusted bytes to prepared, content-addressed models.
 export { type ByteSource, byteSource } from "./byte-source.ts";
-export { ChatTemplate, chatTemplateOfConfig, type TemplateMessage } from "./chat-template.ts";
+export { joinBytePairFiles } from "./byte-pair-files.ts";
+export {
+  ChatTemplate,
+  beginsTextsByConfig,
+  chatTemplateOfConfig,
+  type TemplateMessage,
+} from "./chat-template.ts";
 export type { EncoderShape } from "./encoder/encoder-source.ts";
 export { decodeHuggingFaceEncoder, type EncoderFiles } from "./encoder/hugging-face-encoder.ts";
 export { type PreparedEncoder, prepareEncoder } from "./encoder/prepare-encoder.ts";

@@ -10,7 +10,7 @@ import {
   type TokenizerFiles,
 } from "gyrotron/accelerator";
 import { DecodeError, GyrotronError } from "gyrotron/base";
-import type { ByteSource, SafetensorsShards } from "gyrotron/model";
+import { type ByteSource, joinBytePairFiles, type SafetensorsShards } from "gyrotron/model";
 import type { Precision } from "gyrotron/tensor";
 import { NodeError } from "../node-error.ts";
 import { openByteSource } from "./file-source.ts";
@@ -24,6 +24,8 @@ const TENSORS_INDEX = "model.safetensors.index.json";
 const TOKENIZER = "tokenizer.bin";
 const HUB_TOKENIZER = "tokenizer.json";
 const HUB_TOKENIZER_CONFIG = "tokenizer_config.json";
+const VOCABULARY = "vocab.json";
+const MERGES = "merges.txt";
 const GGUF_SUFFIX = ".gguf";
 /** The file of a model in the store, whose folder has the model's name. */
 const PREPARED = "prepared.bin";
@@ -36,8 +38,8 @@ export function bundledModelPath(): string {
 }
 
 /**
- * Loads a model from a folder (config.json, model.safetensors, tokenizer.json or tokenizer.bin), a GGUF
- * file, a prepared file of the model store, or a llama2.c file with its tokenizer (tok*.bin) beside it. @throws NodeError `node/model` that names the file and what is wrong
+ * Loads a model from a folder (config.json, model.safetensors, and tokenizer.json, vocab.json with merges.txt or
+ * tokenizer.bin), a GGUF file, a prepared file of the model store, or a llama2.c file with its tokenizer (tok*.bin) beside it. @throws NodeError `node/model` that names the file and what is wrong
  */
 export function loadModel(path: string, precision?: Precision): LanguageModel {
   const files = readModelFiles(path);
@@ -109,14 +111,16 @@ function openFile(path: string): ByteSource {
 
 function readTokenizer(folder: string): TokenizerFiles {
   const file = tokenizerIn(folder);
-  if (!file.endsWith(HUB_TOKENIZER)) return { pieces: read(file) };
-  const config = join(folder, HUB_TOKENIZER_CONFIG);
-  return { hub: read(file), config: existsSync(config) ? read(config) : undefined };
+  const configFile = join(folder, HUB_TOKENIZER_CONFIG);
+  const config = existsSync(configFile) ? read(configFile) : undefined;
+  if (file.endsWith(HUB_TOKENIZER)) return { hub: read(file), config };
+  if (!file.endsWith(VOCABULARY)) return { pieces: read(file) };
+  return { hub: joinBytePairFiles(read(file), read(join(folder, MERGES))), config };
 }
 
 function tokenizerIn(folder: string): string {
-  const hub = join(folder, HUB_TOKENIZER);
-  return existsSync(hub) ? hub : join(folder, TOKENIZER);
+  const candidates = [HUB_TOKENIZER, VOCABULARY, TOKENIZER].map((name) => join(folder, name));
+  return candidates.find((file) => existsSync(file)) ?? join(folder, TOKENIZER);
 }
 
 function tokenizerBeside(path: string): string {
