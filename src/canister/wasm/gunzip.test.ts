@@ -1,5 +1,5 @@
 // Goal: the portable decompressor agrees with zlib, and ends in a WasmError on anything damaged.
-import { deepEqual, equal, throws } from "node:assert/strict";
+import { deepEqual, equal, ok, throws } from "node:assert/strict";
 import { test } from "node:test";
 import { constants, deflateRawSync, gunzipSync, gzipSync } from "node:zlib";
 import { concatBytes, utf8Bytes } from "gyrotron/base";
@@ -103,4 +103,35 @@ test("a bit that flips is refused, or zlib accepts the same", () => {
     else equal(actual === undefined || mutant[3] !== 0, true);
   }
   equal(refusals > 2000, true);
+});
+
+test("a bomb ends at the limit, at once and without the memory that it asks for", () => {
+  // 64 MiB of zeros in 64 KiB.
+  const bomb = gzipSync(new Uint8Array(64 * 1024 * 1024));
+  const before = process.memoryUsage().arrayBuffers;
+  const startMs = performance.now();
+  throws(() => gunzip(bomb, SIZE_MAX), WasmError);
+  ok(performance.now() - startMs < 5_000);
+  ok(process.memoryUsage().arrayBuffers - before < 8 * SIZE_MAX);
+});
+
+test("any bytes are refused or decompressed, never more than allowed", () => {
+  const random = createRandom(23);
+  const samples = [gzipSync(sample(1, 3_000, 4)), gzipSync(sample(2, 3_000, 250), { level: 0 })];
+  let accepted = 0;
+  for (let i = 0; i < 3_000; i++) {
+    let bytes: Uint8Array = samples[random(samples.length)]!.slice();
+    for (let step = random(3); step > 0; step--) {
+      const at = 10 + random(bytes.length - 10);
+      const run = Uint8Array.from({ length: random(6) }, () => random(256));
+      bytes = concatBytes(bytes.subarray(0, at), run, bytes.subarray(at + random(6)));
+    }
+    try {
+      ok(gunzip(bytes, SIZE_MAX).length <= SIZE_MAX);
+      accepted++;
+    } catch (error) {
+      ok(error instanceof WasmError);
+    }
+  }
+  ok(accepted > 500 && accepted < 2_900, `${accepted} accepted`);
 });

@@ -1,7 +1,8 @@
 // Hash trees as they travel: the interface's example, lookups, and malformed trees.
 
-import { deepEqual, equal, throws } from "node:assert/strict";
+import { deepEqual, equal, match, ok, throws } from "node:assert/strict";
 import { test } from "node:test";
+import fc from "fast-check";
 import { DecodeError } from "gyrotron/base";
 import { encodeCbor } from "gyrotron/crypto";
 import {
@@ -73,3 +74,66 @@ test("depth has a limit that is safe for the stack", () => {
   equal(hashOfTree(decodeHashTree(chain(500))).length, 32);
   throws(() => decodeHashTree(chain(100_000)), DecodeError);
 });
+
+test("any bytes give a tree or a DecodeError, and every tree can be hashed and looked through (fuzz, smoke)", () => {
+  const edit = fc.record({
+    at: fc.nat({ max: EXAMPLE.length / 2 }),
+    drop: fc.nat({ max: 3 }),
+    insert: fc.uint8Array({ maxLength: 3 }),
+  });
+  const hostile = fc
+    .array(edit, { minLength: 1, maxLength: 3 })
+    .map((edits) =>
+      edits.reduce(
+        (bytes, { at, drop, insert }) =>
+          Uint8Array.from([...bytes.subarray(0, at), ...insert, ...bytes.subarray(at + drop)]),
+        Uint8Array.fromHex(EXAMPLE),
+      ),
+    );
+  let trees = 0;
+  fc.assert(
+    fc.property(hostile, (bytes) => {
+      let tree: HashTree;
+      try {
+        tree = decodeHashTree(bytes);
+      } catch (error) {
+        if (error instanceof DecodeError) return;
+        throw error;
+      }
+      trees++;
+      const root = hashOfTree(tree).toHex();
+      equal(hashOfTree(decodeHashTree(encodeHashTree(tree))).toHex(), root);
+      for (const path of [treePath("a", "x"), treePath("d"), treePath("b", "y", "z"), []])
+        match(lookupPath(tree, path).kind, /^(found|absent|unknown|error)$/);
+    }),
+    { seed: 3, numRuns: 4_000 },
+  );
+  ok(trees > 50, `${trees} trees`);
+});
+
+test("what a tree proves absent or found stays so when other parts are pruned", () => {
+  const tree = decodeHashTree(Uint8Array.fromHex(EXAMPLE));
+  const root = hashOfTree(tree).toHex();
+  const paths = ["a", "b", "c", "d", "e"].flatMap((label) => [
+    treePath(label),
+    treePath(label, "x"),
+    treePath(label, "y"),
+  ]);
+  for (const pruned of prunings(tree)) {
+    equal(hashOfTree(pruned).toHex(), root);
+    for (const path of paths) {
+      const [whole, part] = [lookupPath(tree, path), lookupPath(pruned, path)];
+      if (part.kind !== "unknown") deepEqual(part, whole);
+    }
+  }
+});
+
+/** The tree with one node pruned, for every node. */
+function* prunings(tree: HashTree): Generator<HashTree> {
+  yield [4, hashOfTree(tree)];
+  if (tree[0] === 1) {
+    for (const left of prunings(tree[1])) yield [1, left, tree[2]];
+    for (const right of prunings(tree[2])) yield [1, tree[1], right];
+  }
+  if (tree[0] === 2) for (const inner of prunings(tree[2])) yield [2, tree[1], inner];
+}
