@@ -3,7 +3,14 @@
 
 import { utf8Bytes } from "gyrotron/base";
 import { f32FromBits, threefry } from "gyrotron/numerics";
-import { type BfpRows, mantissaMax, type PackedMatrix, type WeightBits } from "gyrotron/tensor";
+import {
+  type BfpRows,
+  BLOCK_SCALE_MAX,
+  blocksOf,
+  mantissaMax,
+  type PackedMatrix,
+  type WeightBits,
+} from "gyrotron/tensor";
 
 /** A stream of draws named by a text. */
 export class CaseValues {
@@ -68,11 +75,15 @@ export class CaseValues {
     const max = mantissaMax(bits);
     const draw = (): number => this.integer(-max, max);
     const length = outputs * inputs;
+    const blocks = { length: outputs * blocksOf(inputs) };
     return {
       outputs,
       inputs,
       bits,
       mantissas: bits === 8 ? Int8Array.from({ length }, draw) : Int16Array.from({ length }, draw),
+      ...(bits === 8 && {
+        blockScales: Uint8Array.from(blocks, () => this.integer(1, BLOCK_SCALE_MAX)),
+      }),
       scales: Uint8Array.from({ length: outputs }, () => this.integer(128, 255)),
       exponents: Int16Array.from({ length: outputs }, () => this.integer(...exponents)),
     };

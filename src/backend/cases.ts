@@ -2,7 +2,14 @@
 // the oracle on every run; `full` adds sizes. A mutant backend that passes `quick` is a missing case here.
 
 import { f32FromBits, rotarySteps } from "gyrotron/numerics";
-import type { BfpRows, OpCall, PackedMatrix, WeightBits } from "gyrotron/tensor";
+import {
+  type BfpRows,
+  BLOCK_SCALE_MAX,
+  blocksOf,
+  type OpCall,
+  type PackedMatrix,
+  type WeightBits,
+} from "gyrotron/tensor";
 import { CaseValues } from "./case-values.ts";
 import { decoderCases, type DecoderCase } from "./decoder-cases.ts";
 
@@ -102,12 +109,15 @@ function matmulCases(full: boolean): OpCase[] {
     [8, 8],
     [14, 8],
     [14, 14],
+    [15, 14],
+    [16, 14],
   ];
   const sizes = [
     [1, 1, 1],
     [1, 7, 3],
     [2, 8, 4],
     [3, 33, 5],
+    [4, 64, 8],
     [5, 130, 9],
     ...(full ? [[17, 257, 33]] : []),
   ] as const;
@@ -126,8 +136,8 @@ function matmulCases(full: boolean): OpCase[] {
 
 /** Sums as large as the width allows: past i32, past the spill bound, and every sign pattern of them. */
 function accumulatorCases(full: boolean): OpCase[] {
-  const extreme = (a: number, b: WeightBits, k: number): OpCase =>
-    make(`matmul/extreme/w${b}a${a}/${k}`, (v) => {
+  const extreme = (a: number, b: WeightBits, k: number, scale?: number): OpCase =>
+    make(`matmul/extreme/w${b}a${a}/${k}${scale === undefined ? "" : `x${scale}`}`, (v) => {
       const top = 2 ** (a - 1) - 1;
       const side = 2 ** (b - 1) - 1;
       const left: BfpRows = {
@@ -141,13 +151,21 @@ function accumulatorCases(full: boolean): OpCase[] {
         op: "matmul",
         leftBits: a,
         left,
-        weights: packed(b, [Array(k).fill(side), Array(k).fill(-side)]),
+        weights: {
+          ...packed(b, [Array(k).fill(side), Array(k).fill(-side)]),
+          ...(scale !== undefined && { blockScales: new Uint8Array(2 * blocksOf(k)).fill(scale) }),
+        },
       };
     });
   return [
     extreme(8, 8, 3000),
     extreme(14, 8, 2065),
     extreme(14, 8, 8300),
+    extreme(8, 8, 2100, BLOCK_SCALE_MAX),
+    extreme(14, 8, 33, BLOCK_SCALE_MAX),
+    extreme(14, 8, 300, BLOCK_SCALE_MAX),
+    extreme(15, 14, 300),
+    extreme(16, 14, 300),
     extreme(14, 14, 33),
     extreme(14, 14, 300),
     ...(full ? [extreme(8, 8, 65536), extreme(14, 14, 65536)] : []),

@@ -2,11 +2,11 @@
 
 import { f32FromBits, rotarySteps } from "gyrotron/numerics";
 import {
-  activationBitsOf,
   type Backend,
   type DecoderDesign,
   type DecoderShape,
   type DecoderWeights,
+  decoderWidthsOf,
   designHas,
   embeddingTable,
   GPT2_DESIGN,
@@ -165,8 +165,8 @@ export function randomDecoder(
   const v = new CaseValues(`decoder/${name}`);
   const { width, hidden, heads, kvHeads, headSize, vocabulary } = shape;
   const bits = weightBitsOf(precision);
-  // Mantissas up to 2^(bits-1), scales near 2^7.5 and sums over some 20 products: about one.
-  const exponent = -(bits - 1) - 8 - 1;
+  // Mantissas up to 2^(bits-1), multipliers near 2^5, scales near 2^7.5 and sums over some 20 products: about one.
+  const exponent = -(bits - 1) - (bits === 8 ? 5 : 0) - 8 - 1;
   const matrix = (outputs: number, inputs: number): ReturnType<CaseValues["matrix"]> =>
     v.matrix(outputs, inputs, bits, [exponent - 1, exponent + 1]);
   const gain = (): Float32Array =>
@@ -178,7 +178,7 @@ export function randomDecoder(
   return {
     shape,
     precision,
-    activationBits: activationBitsOf(precision),
+    ...decoderWidthsOf(precision),
     design,
     embedding: embeddingTable(v.moderate(vocabulary * width), width),
     ...(isLearned && {

@@ -2,7 +2,13 @@
 // reject every one; a mutant that survives is a missing case. For tests only.
 
 import { attentionScale, EXP2_TABLE, powerOfTwo, quantizeRow } from "gyrotron/numerics";
-import { type Backend, type BfpRows, mantissaMax } from "gyrotron/tensor";
+import {
+  type Backend,
+  type BfpRows,
+  blocksOf,
+  mantissaMax,
+  type PackedMatrix,
+} from "gyrotron/tensor";
 import { createReferenceBackend, EXACT_OPS, type ReferenceOps } from "./reference/index.ts";
 
 const fround = Math.fround;
@@ -33,6 +39,8 @@ const MUTATIONS: Readonly<Record<string, Partial<ReferenceOps>>> = {
   "missing-spill": {
     matmul: matmulBy(sumSaturating, (s, scale, e) => fround(s * scale * powerOfTwo(e))),
   },
+  "first-block-scale": { matmul: withBlockScales((scales) => scales[0]!) },
+  "late-block-scale": { matmul: withBlockScales((scales, b) => scales[Math.max(0, b - 1)]!) },
   "round-then-scale": {
     matmul: matmulBy(sumExactly, (s, scale, e) => scaleInF32(fround(s * scale), e)),
   },
@@ -108,12 +116,33 @@ function matmulBy(
     for (let r = 0; r < left.exponents.length; r++) {
       const row = left.mantissas.subarray(r * inputs, (r + 1) * inputs);
       for (let c = 0; c < outputs; c++) {
-        const column = weights.mantissas.subarray(c * inputs, (c + 1) * inputs);
+        const column = integerColumn(weights, c);
         const exponent = left.exponents[r]! + weights.exponents[c]!;
         result.push(finish(sum(row, column), weights.scales[c]!, exponent) + 0);
       }
     }
     return Float32Array.from(result);
+  };
+}
+
+/** A column's mantissas, each times the scale of its block. */
+function integerColumn({ inputs, mantissas, blockScales }: PackedMatrix, c: number): number[] {
+  const column = Array.from(mantissas.subarray(c * inputs, (c + 1) * inputs));
+  if (blockScales === undefined) return column;
+  return column.map((q, k) => q * blockScales[c * blocksOf(inputs) + (k >> 5)]!);
+}
+
+/** Takes block scales for each column by `pick` from the column's own. */
+function withBlockScales(pick: (scales: Uint8Array, block: number) => number): Matmul {
+  return (left, bits, weights) => {
+    const { inputs, blockScales } = weights;
+    if (blockScales === undefined) return EXACT_OPS.matmul(left, bits, weights);
+    const blocks = blocksOf(inputs);
+    const picked = blockScales.map((_, i) => {
+      const column = Math.floor(i / blocks) * blocks;
+      return pick(blockScales.subarray(column, column + blocks), i - column);
+    });
+    return EXACT_OPS.matmul(left, bits, { ...weights, blockScales: picked });
   };
 }
 

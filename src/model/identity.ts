@@ -17,7 +17,7 @@ import {
   layerVectorsOf,
 } from "gyrotron/tensor";
 
-const FORMAT = "gyrotron model 1";
+const FORMAT = "gyrotron model 2";
 
 const header = codec.record({
   format: codec.text,
@@ -82,7 +82,9 @@ export function modelIdentity(weights: DecoderWeights): Uint8Array {
 
 /** SHA-256 of a matrix's arrays. */
 export function hashMatrix(matrix: PackedMatrix): Uint8Array {
-  return hashArrays(matrix.mantissas, matrix.scales, matrix.exponents);
+  const { mantissas, blockScales, scales, exponents } = matrix;
+  if (blockScales === undefined) return hashArrays(mantissas, scales, exponents);
+  return hashArrays(mantissas, blockScales, scales, exponents);
 }
 
 /** As of an array that holds the whole table. */

@@ -75,7 +75,9 @@ test("damaged files end in a named error, or in a model of another identity", ()
     }
   };
   assert.equal(read(file), "same");
-  assert.match(read(utf8Bytes("gyrotron prepared 2\n")), /no prepared model/);
+  assert.match(read(utf8Bytes("gyrotron printed 2\n...")), /no prepared model/);
+  assert.match(read(utf8Bytes("gyrotron prepared 1\n...")), /by another version: add the model/);
+  assert.match(read(file.subarray(0, 22)), /cut off/);
   assert.match(read(file.subarray(0, 25)), /header length out of range/);
   assert.match(read(file.subarray(0, -64)), /bytes expected/);
   assert.match(read(concatBytes(file, new Uint8Array(64))), /bytes expected/);

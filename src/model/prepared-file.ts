@@ -1,6 +1,6 @@
 // A prepared model as one file: what its identity is made of, with tokenizer and frame, laid out so that a
 // backend can read matrix after matrix and nothing else is ever in memory. Little end first:
-// "gyrotron prepared 1\n", u32 length of the header, the header (codec below), then at multiples of 64 bytes
+// "gyrotron prepared 2\n", u32 length of the header, the header (codec below), then at multiples of 64 bytes
 // the sections: each layer's tensors, the final gain, the classifier, and last the embedding table in f32.
 
 import {
@@ -15,12 +15,13 @@ import {
 } from "gyrotron/base";
 import { bitsFromF32, f32FromBits } from "gyrotron/numerics";
 import {
-  activationBitsOf,
+  blocksOf,
   DECODER_LIMITS,
   type DecoderDesign,
   type DecoderLayer,
   type DecoderShape,
   type DecoderWeights,
+  decoderWidthsOf,
   designHas,
   type EmbeddingTable,
   embeddingWindows,
@@ -40,7 +41,9 @@ import {
 import type { ByteSource } from "./byte-source.ts";
 import type { PreparedModel } from "./prepare.ts";
 
-const MAGIC: Uint8Array = utf8Bytes("gyrotron prepared 1\n");
+const MAGIC: Uint8Array = utf8Bytes("gyrotron prepared 2\n");
+/** What files of every version begin with; the version is the digit behind. */
+const FAMILY: Uint8Array = MAGIC.subarray(0, MAGIC.length - 2);
 const HEADER_BYTES_MAX: number = 128 * MIB;
 const ALIGNMENT = 64;
 const MATRICES = ["query", "key", "value", "attentionOutput", "gate", "up", "down"] as const;
@@ -162,8 +165,12 @@ export function* encodePreparedFile(file: PreparedFile): Generator<Uint8Array> {
  */
 export function decodePreparedFile(source: ByteSource): PreparedFile {
   const start = source.read(0, Math.min(source.size, MAGIC.length + 4));
-  if (!equalBytes(start.subarray(0, MAGIC.length), MAGIC))
-    throw decodeError("no prepared model", 0);
+  if (!equalBytes(start.subarray(0, MAGIC.length), MAGIC)) {
+    const isFamily = equalBytes(start.subarray(0, FAMILY.length), FAMILY);
+    const older = "prepared by another version: add the model again";
+    throw decodeError(isFamily ? older : "no prepared model", isFamily ? FAMILY.length : 0);
+  }
+  if (start.length < MAGIC.length + 4) throw decodeError("cut off", source.size);
   const length = new DataView(start.buffer, start.byteOffset).getUint32(MAGIC.length, true);
   const from = MAGIC.length + 4;
   if (length > Math.min(HEADER_BYTES_MAX, source.size - from))
@@ -264,7 +271,7 @@ function openWeights(
   return {
     shape,
     precision: header.precision,
-    activationBits: activationBitsOf(header.precision),
+    ...decoderWidthsOf(header.precision),
     design,
     ...(positions !== undefined && { positions }),
     layers,
@@ -318,6 +325,7 @@ class SectionReader {
 
   matrix(outputs: number, inputs: number, bits: WeightBits): () => PackedMatrix {
     const mantissas = this.#section((outputs * inputs * (bits === 8 ? 8 : 16)) / 8);
+    const blockScales = bits === 8 ? this.#section(outputs * blocksOf(inputs)) : undefined;
     const scales = this.#section(outputs);
     const exponents = this.#section(outputs * 2);
     return () => ({
@@ -325,6 +333,7 @@ class SectionReader {
       inputs,
       bits,
       mantissas: bits === 8 ? new Int8Array(mantissas()) : new Int16Array(mantissas()),
+      ...(blockScales !== undefined && { blockScales: new Uint8Array(blockScales()) }),
       scales: new Uint8Array(scales()),
       exponents: new Int16Array(exponents()),
     });
@@ -345,8 +354,10 @@ class SectionReader {
   }
 }
 
-function* matrixParts({ mantissas, scales, exponents }: PackedMatrix): Generator<Uint8Array> {
+function* matrixParts(matrix: PackedMatrix): Generator<Uint8Array> {
+  const { mantissas, blockScales, scales, exponents } = matrix;
   yield* aligned(bytesOf(mantissas));
+  if (blockScales !== undefined) yield* aligned(blockScales);
   yield* aligned(scales);
   yield* aligned(bytesOf(exponents));
 }

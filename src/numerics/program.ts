@@ -59,23 +59,80 @@ export function quantizeRow(
   return { mantissas, exponent };
 }
 
+/** How far from the least multiplier that covers a block better ones are looked for, section 2.2. */
+export const BLOCK_SCALES_BELOW = 2;
+export const BLOCK_SCALES_ABOVE = 9;
+
+/** Section 2.2: 8 bits, with a multiplier for each 32 weights. */
+export function quantizeBlockColumn(
+  column: ArrayLike<number>,
+): BfpColumn & { blockScales: number[] } {
+  const largest = largestMagnitude(column);
+  const { exponent, scale } = columnGrid(largest, 127n * 64n);
+  const weights = Array.from({ length: column.length }, (_, k) => column[k]!);
+  const mantissas: bigint[] = [];
+  const blockScales: number[] = [];
+  for (let start = 0; start < weights.length; start += 32) {
+    const block = weights.slice(start, start + 32);
+    const least = leastCovering(block, scale, exponent);
+    let best = { error: Infinity, m: 0, q: [] as bigint[] };
+    const last = Math.min(64, least + BLOCK_SCALES_ABOVE);
+    for (let m = Math.max(1, least - BLOCK_SCALES_BELOW); m <= last; m++) {
+      const q = block.map((w) => clampMantissa(mantissaOf(w, BigInt(m * scale), exponent)));
+      let error = 0;
+      block.forEach((w, i) => {
+        const difference = w * 2 ** -exponent - Number(q[i]!) * (m * scale);
+        error += difference * difference;
+      });
+      if (error < best.error) best = { error, m, q };
+    }
+    mantissas.push(...best.q);
+    blockScales.push(best.m);
+  }
+  return { mantissas, exponent, scale, blockScales };
+}
+
+/** The least multiplier by which 127 covers a block. */
+function leastCovering(block: readonly number[], scale: number, exponent: number): number {
+  const largest = largestMagnitude(block);
+  let m = 1;
+  while (!fits(largest, 127n * BigInt(m * scale), exponent)) m++;
+  return m;
+}
+
+function clampMantissa(q: bigint): bigint {
+  return q > 127n ? 127n : q < -127n ? -127n : q;
+}
+
 /** Section 2.1. */
 export function quantizeColumn(column: ArrayLike<number>, bits: number): BfpColumn {
   const largest = largestMagnitude(column);
-  const limit = (1n << BigInt(bits - 1)) - 1n;
+  const { exponent, scale } = columnGrid(largest, (1n << BigInt(bits - 1)) - 1n);
+  const mantissas = Array.from({ length: column.length }, (_, i) =>
+    mantissaOf(column[i]!, BigInt(scale), exponent),
+  );
+  return { mantissas, exponent, scale };
+}
+
+/** The least `D * 2^e` by which `limit` covers a magnitude. */
+function columnGrid(
+  largest: ReturnType<typeof largestMagnitude>,
+  limit: bigint,
+): { exponent: number; scale: number } {
   let exponent = EXPONENT_MIN;
   // The pairs in rising order of D * 2^e are all D for one e, then all D for the next.
   while (exponent < EXPONENT_MAX && !fits(largest, limit * 255n, exponent)) exponent++;
   let scale = 128;
   while (scale < 255 && !fits(largest, limit * BigInt(scale), exponent)) scale++;
-  const mantissas = Array.from({ length: column.length }, (_, i) => {
-    const { mantissa, exponent: e } = decodeF32(column[i]!);
-    const shift = e - exponent;
-    return shift >= 0
-      ? roundDivide(mantissa << BigInt(shift), BigInt(scale))
-      : roundDivide(mantissa, BigInt(scale) << BigInt(-shift));
-  });
-  return { mantissas, exponent, scale };
+  return { exponent, scale };
+}
+
+function mantissaOf(w: number, step: bigint, exponent: number): bigint {
+  const { mantissa, exponent: e } = decodeF32(w);
+  const shift = e - exponent;
+  return shift >= 0
+    ? roundDivide(mantissa << BigInt(shift), step)
+    : roundDivide(mantissa, step << BigInt(-shift));
 }
 
 /** Section 5: `2^(f/65536)` in Q15, for an integer f in 0..65535. */

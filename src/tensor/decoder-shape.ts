@@ -35,6 +35,11 @@ export const BLOCK_SIZE = 32;
 /** The largest multiplier: times a mantissa of 8 bits it is within 14 bits. */
 export const BLOCK_SCALE_MAX = 64;
 
+/** Blocks of an output with so many inputs; the last may be short. */
+export function blocksOf(inputs: number): number {
+  return Math.ceil(inputs / BLOCK_SIZE);
+}
+
 /** Weights `[outputs, inputs]` on the grid of each output: `mantissa * blockScale * scale * 2^exponent`. */
 export interface PackedMatrix {
   readonly outputs: number;
@@ -71,7 +76,10 @@ export interface DecoderLayer extends LayerVectors {
 export interface DecoderFrame {
   readonly shape: DecoderShape;
   readonly precision: Precision;
+  /** Width of what enters the products, but for `down`. */
   readonly activationBits: ActivationBits;
+  /** Width of what enters `down`. */
+  readonly downBits: ActivationBits;
   readonly embedding: EmbeddingTable;
   readonly design: DecoderDesign;
   /** Learned positions, a row for each of the context: of designs that have them only. */
@@ -98,10 +106,10 @@ export interface DecoderWeights extends DecoderFrame {
 
 /** The frame alone, so that a backend that has placed the weights holds on to none of them. */
 export function frameOf(weights: DecoderFrame): DecoderFrame {
-  const { shape, precision, activationBits, embedding, design, positions } = weights;
+  const { shape, precision, activationBits, downBits, embedding, design, positions } = weights;
   const { epsilon, rotarySteps, rotaryInterleaved } = weights;
   return {
-    ...{ shape, precision, activationBits, embedding, design },
+    ...{ shape, precision, activationBits, downBits, embedding, design },
     ...{ epsilon, rotarySteps, rotaryInterleaved },
     ...(positions !== undefined && { positions }),
   };

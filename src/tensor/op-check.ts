@@ -2,7 +2,7 @@
 
 import type { BfpRows, OpCall } from "./backend-contract.ts";
 import type { PackedMatrix } from "./decoder-shape.ts";
-import { DECODER_LIMITS } from "./decoder-shape.ts";
+import { BLOCK_SCALE_MAX, blocksOf, DECODER_LIMITS } from "./decoder-shape.ts";
 import { TensorError } from "./error.ts";
 import { ATTENTION_BITS, mantissaMax } from "./precision.ts";
 
@@ -51,7 +51,7 @@ export function isEpsilon(value: number): boolean {
 }
 
 function checkMatmul(left: BfpRows, leftBits: number, weights: PackedMatrix): number {
-  limit("left bits", leftBits, 14);
+  limit("left bits", leftBits, 16);
   limit("contraction", weights.inputs, COLUMNS_MAX);
   require("matmul", weights.inputs >= 1 &&
     left.columns === weights.inputs, "contraction lengths differ");
@@ -69,6 +69,14 @@ export function checkPackedMatrix(weights: PackedMatrix): void {
   require("matmul", weights.scales.length === weights.outputs, "one scale per output expected");
   require("matmul", weights.exponents.length ===
     weights.outputs, "one exponent per output expected");
+  const { blockScales } = weights;
+  if (blockScales === undefined) return;
+  require("matmul", weights.bits === 8, "block scales are for weights of 8 bits");
+  require("matmul", blockScales.length ===
+    weights.outputs * blocksOf(weights.inputs), "one block scale per 32 inputs expected");
+  require("matmul", blockScales.every(
+    (m) => m >= 1 && m <= BLOCK_SCALE_MAX,
+  ), "block scale out of range");
 }
 
 function checkAttention(call: OpCall & { op: "attention" }): number {

@@ -10,7 +10,7 @@ export const PRECISION_DEFAULT: Precision = "w8a14";
 /** Width of a weight mantissa. */
 export type WeightBits = 8 | 14;
 /** Width of an activation mantissa. */
-export type ActivationBits = 8 | 14;
+export type ActivationBits = 8 | 14 | 15 | 16;
 
 /** Width of Q and of cached K and V. */
 export const ATTENTION_BITS = 13;
@@ -22,9 +22,22 @@ export function weightBitsOf(precision: Precision): WeightBits {
   return precision === "w14a14" ? 14 : 8;
 }
 
-/** Width of the activations that enter a matmul. */
-export function activationBitsOf(precision: Precision): ActivationBits {
+/** Width of the activations that enter a matmul, as the precision's name says. */
+export function activationBitsOf(precision: Precision): 8 | 14 {
   return precision === "w8a8" ? 8 : 14;
+}
+
+/**
+ * Widths of a decoder's activations (section 10): what enters its products, and what enters `down`, whose
+ * input has the widest range. The most precise decoders take more than their name says (ADR 0041).
+ */
+export function decoderWidthsOf(precision: Precision): {
+  activationBits: ActivationBits;
+  downBits: ActivationBits;
+} {
+  if (precision === "w14a14") return { activationBits: 15, downBits: 16 };
+  const bits = activationBitsOf(precision);
+  return { activationBits: bits, downBits: bits };
 }
 
 /** The largest mantissa of a width. */

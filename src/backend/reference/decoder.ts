@@ -3,6 +3,7 @@
 
 import { assert, present } from "gyrotron/base";
 import {
+  type ActivationBits,
   ATTENTION_BITS,
   type BfpRows,
   type Decoder,
@@ -147,7 +148,7 @@ export class ReferenceDecoder implements Decoder {
     const second = this.#norm(x, norm, at("feed-forward-norm"));
     const isGated = design.feedForward === "swiglu";
     const inner = isGated ? this.#gated(index, layer, second) : this.#gelu(index, layer, second);
-    const product = this.#project(inner, layer.down, at("down"));
+    const product = this.#project(inner, layer.down, at("down"), this.#weights.downBits);
     const down = this.#biased(product, layer.downBias, at("down-bias"));
     assert(x.length === shape.width && down.length === shape.width, "widths differ");
     return finite(this.#ops.add(x, down), at("feed-forward-residual"));
@@ -238,8 +239,12 @@ export class ReferenceDecoder implements Decoder {
     return bias === undefined ? x : finite(this.#ops.add(x, bias), at);
   }
 
-  #project(x: Float32Array, matrix: PackedMatrix, at: number): Float32Array {
-    const bits = this.#weights.activationBits;
+  #project(
+    x: Float32Array,
+    matrix: PackedMatrix,
+    at: number,
+    bits: ActivationBits = this.#weights.activationBits,
+  ): Float32Array {
     return finite(this.#ops.matmul(this.#ops.quantize(x, x.length, bits), bits, matrix), at);
   }
 

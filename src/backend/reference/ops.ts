@@ -2,6 +2,7 @@
 // Slow on purpose; shares no code with any other backend. A result that is not finite is an infinity
 // here; callers turn it into `NonFinite`.
 
+import { present } from "gyrotron/base";
 import {
   attentionScale,
   attentionShare,
@@ -53,7 +54,7 @@ export const EXACT_OPS: ReferenceOps = {
     const { inputs, outputs } = weights;
     const result: number[] = [];
     const columns = Array.from({ length: outputs }, (_, c) =>
-      Array.from(weights.mantissas.subarray(c * inputs, (c + 1) * inputs), BigInt),
+      Array.from({ length: inputs }, (_x, k) => integerWeight(weights, c, k)),
     );
     for (let r = 0; r < left.exponents.length; r++) {
       const row = Array.from(left.mantissas.subarray(r * inputs, (r + 1) * inputs), BigInt);
@@ -155,6 +156,14 @@ export const EXACT_OPS: ReferenceOps = {
 interface BfpUnit {
   readonly mantissas: bigint[];
   readonly exponent: number;
+}
+
+/** Section 2.2: mantissa times the scale of its block. */
+function integerWeight(weights: PackedMatrix, c: number, k: number): bigint {
+  const { inputs, mantissas, blockScales } = weights;
+  const blocks = Math.ceil(inputs / 32);
+  const scale = blockScales === undefined ? 1 : present(blockScales[c * blocks + (k >> 5)]);
+  return BigInt(present(mantissas[c * inputs + k])) * BigInt(scale);
 }
 
 /** Section 8 for one head. */
