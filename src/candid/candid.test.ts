@@ -69,18 +69,18 @@ const HOSTILE: readonly (readonly [name: string, bytes: Uint8Array])[] = [
 
 for (const [name, bytes] of HOSTILE) {
   test(`refused at once: ${name}`, () => {
-    const startMs = performance.now();
+    const started = process.cpuUsage();
     throws(() => decodeCandid([], bytes), DecodeError);
     throws(() => decodeCandid([IDL.Record({})], bytes), DecodeError);
-    ok(performance.now() - startMs < TIME_MS_MAX);
+    ok(process.cpuUsage(started).user < 1000 * TIME_MS_MAX);
   });
 }
 
 test("the largest table of types that is allowed decodes in a moment", () => {
   const bytes = message([record(1_900), record(1_900), [OPT, 0]], [2], [0]);
-  const startMs = performance.now();
+  const started = process.cpuUsage();
   equal(decodeCandid([IDL.Opt(IDL.Record({}))], bytes).length, 1);
-  ok(performance.now() - startMs < TIME_MS_MAX);
+  ok(process.cpuUsage(started).user < 1000 * TIME_MS_MAX);
 });
 
 test("many values of few types are no problem", () => {

@@ -109,9 +109,9 @@ test("a bomb ends at the limit, at once and without the memory that it asks for"
   // 64 MiB of zeros in 64 KiB.
   const bomb = gzipSync(new Uint8Array(64 * 1024 * 1024));
   const before = process.memoryUsage().arrayBuffers;
-  const startMs = performance.now();
+  const started = process.cpuUsage();
   throws(() => gunzip(bomb, SIZE_MAX), WasmError);
-  ok(performance.now() - startMs < 5_000);
+  ok(process.cpuUsage(started).user < 5_000_000);
   ok(process.memoryUsage().arrayBuffers - before < 8 * SIZE_MAX);
 });
 
