@@ -10,6 +10,7 @@ import {
   BARRIER_GENERATION,
   CACHES,
   EXP2,
+  PARTS_TAKEN,
   POSITIONS,
   PROGRAM,
   PROGRAM_LENGTH,
@@ -28,15 +29,24 @@ import { isBad, markBad, sinePhase } from "./scalar.as";
 const WAIT_NS: i64 = 60_000_000_000;
 /** Some 20 us, as threads often wait for one of them to do a row's norm, and to sleep and wake takes longer. */
 const SPINS: i32 = 40_000;
+/** Parts of each thread in a record that threads share. */
+const PARTS: i32 = 4;
 
 /** Runs the program named in the control block as thread `thread`. */
 export function run(control: usize, thread: i32): void {
   const threads = word(control + THREADS, 0);
   const length = word(control + PROGRAM_LENGTH, 0);
   let record = address(control + PROGRAM, 0);
+  let isOwn = false;
   for (let i = 0; i < length; i++) {
-    dispatch(control, record, thread, threads);
     const flags = word(record, 1);
+    // What comes before or after a record without a barrier goes on with the rows of this thread.
+    if (threads == 1 || isOwn || flags == 0 || !isShared(record)) {
+      dispatch(control, record, thread, thread, threads);
+    } else {
+      shareOut(control, record, thread, threads);
+    }
+    isOwn = flags == 0;
     if (flags != 0) barrier(control, threads);
     // Behind the last barrier the host may already be writing the next program.
     if (i + 1 == length) return;
@@ -48,12 +58,32 @@ export function run(control: usize, thread: i32): void {
   }
 }
 
+/** Whether threads help each other with a record: products, attention and gates of several rows, which take long. */
+function isShared(record: usize): bool {
+  const op = word(record, 0);
+  return (op == 4 || op == 6 || op == 9) && load<i32>(address(record, 2)) > 1;
+}
+
+/** Runs this thread's parts of a record, then what is left of others': a slower thread holds up none. */
+function shareOut(control: usize, record: usize, thread: i32, threads: i32): void {
+  for (let i = 0; i < threads; i++) {
+    const owner = thread + i < threads ? thread + i : thread + i - threads;
+    const next = control + PARTS_TAKEN + (<usize>owner << 4);
+    for (;;) {
+      const part = atomic.add<i32>(next, 1);
+      if (part >= PARTS) break;
+      dispatch(control, record, thread, owner * PARTS + part, threads * PARTS);
+    }
+  }
+}
+
 /** Waits for all threads; traps after a minute, as then one of them has died. */
 function barrier(control: usize, threads: i32): void {
   if (threads == 1) return;
   const generation = atomic.load<i32>(control + BARRIER_GENERATION);
   if (atomic.add<i32>(control + BARRIER_COUNT, 1) == threads - 1) {
     atomic.store<i32>(control + BARRIER_COUNT, 0);
+    for (let i = 0; i < threads; i++) store<i32>(control + PARTS_TAKEN + (<usize>i << 4), 0);
     atomic.add<i32>(control + BARRIER_GENERATION, 1);
     atomic.notify(control + BARRIER_GENERATION, -1);
     return;
@@ -66,10 +96,11 @@ function barrier(control: usize, threads: i32): void {
   }
 }
 
-function dispatch(control: usize, p: usize, thread: i32, threads: i32): void {
+/** Runs part `thread` of `threads` of a record, with the scratch of thread `worker`. */
+function dispatch(control: usize, p: usize, worker: i32, thread: i32, threads: i32): void {
   if (word(p, 0) >= 64) return runGraphRecord(control, p, thread, threads);
   const scratch =
-    address(control + SCRATCH, 0) + <usize>thread * address(control + SCRATCH_BYTES, 0);
+    address(control + SCRATCH, 0) + <usize>worker * address(control + SCRATCH_BYTES, 0);
   const table = address(control + EXP2, 0);
   const rows = load<i32>(address(p, 2));
   switch (word(p, 0)) {
