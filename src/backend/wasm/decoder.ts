@@ -342,8 +342,8 @@ class ProgramCompiler {
     const scale = attentionScale(headSize);
     const attended = heads * headSize;
     const keys = kvHeads * headSize;
-    const splits = [attended, attended + keys] as const;
-    const project = this.#matmulWords(qkv, b.projected, at("query"), ...splits);
+    const [second, third] = [attended, attended + keys];
+    const project = this.#matmulWords(qkv, b.projected, at("query"), { second, third });
     const size = [heads, kvHeads, headSize, padded];
     const columns = qkv.groups * 4;
     const qkvBias = this.#joined([
@@ -357,7 +357,7 @@ class ProgramCompiler {
     return [
       this.#norm(b.x, norm, at("attention-gain")),
       this.#call("matmul", project),
-      ...this.#bias(qkvBias, columns, at("query-bias"), ...splits),
+      ...this.#bias(qkvBias, columns, at("query-bias"), second, third),
       ...this.#headNorm(layer.queryGain, b.projected, columns, heads, at("query-gain")),
       ...this.#headNorm(layer.keyGain, keysAt, columns, kvHeads, at("key-gain")),
       this.#call("rotate", [
@@ -375,7 +375,7 @@ class ProgramCompiler {
   }
 
   #feedForward(layer: DecoderLayer, index: number): KernelCall[] {
-    const { shape, layers, design } = this.#weights;
+    const { shape, layers, design, downBits } = this.#weights;
     const { hidden, width } = shape;
     const b = this.#buffers;
     const at = (op: LayerOp): number => layerOpIndex(index, op);
@@ -386,8 +386,11 @@ class ProgramCompiler {
     return [
       this.#norm(b.x, norm, at("feed-forward-gain")),
       ...inner,
-      this.#quantize(b.product, hidden),
-      this.#call("matmul", this.#matmulWords(down, b.projected, at("down"))),
+      this.#quantize(b.product, hidden, downBits),
+      this.#call(
+        "matmul",
+        this.#matmulWords(down, b.projected, at("down"), { leftBits: downBits }),
+      ),
       ...this.#bias(layer.downBias, roundUp(width, 4), at("down-bias")),
       this.#residual(roundUp(width, 4), at("feed-forward-residual"), index + 1 < layers.length),
     ];
@@ -403,7 +406,7 @@ class ProgramCompiler {
       [layer.upBias, hidden],
     ]);
     return [
-      this.#call("matmul", this.#matmulWords(gateUp, b.projected, at("gate"), hidden)),
+      this.#call("matmul", this.#matmulWords(gateUp, b.projected, at("gate"), { second: hidden })),
       ...this.#bias(bias, columns, at("gate-bias"), hidden),
       this.#call("gate", [b.projected, columns, hidden, hidden, b.product, at("product")]),
     ];
@@ -468,9 +471,8 @@ class ProgramCompiler {
     return this.#call("layerNormQuantize", words);
   }
 
-  #quantize(x: number, n: number): KernelCall {
+  #quantize(x: number, n: number, bits: number = this.#weights.activationBits): KernelCall {
     const b = this.#buffers;
-    const bits = this.#weights.activationBits;
     assert(bits >= 8 && ATTENTION_BITS === 13, "the kernels' widths");
     return this.#call("quantize", [x, n, roundUp(n, 8), b.mantissas, b.exponents, bits]);
   }
@@ -479,16 +481,11 @@ class ProgramCompiler {
     matrix: DeviceMatrix,
     out: number,
     op: number,
-    second?: number,
-    third?: number,
+    options: { leftBits?: number; second?: number; third?: number } = {},
   ): number[] {
     const { mantissas: left, exponents } = this.#buffers;
     const leftBits = this.#weights.activationBits;
-    const bounds = {
-      ...(second !== undefined && { second }),
-      ...(third !== undefined && { third }),
-    };
-    return matmulWords({ left, exponents, leftBits, matrix, out, op, ...bounds });
+    return matmulWords({ left, exponents, leftBits, matrix, out, op, ...options });
   }
 
   #residual(stride: number, op: number, free: boolean): KernelCall {
