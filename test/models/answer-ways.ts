@@ -54,47 +54,47 @@ export const PLAIN: Way = {
 
 /** The others on the CPU. */
 export const OTHER_WAYS: readonly Way[] = [
-    {
-      name: "2 threads",
-      run: async ({ model }, requests) =>
-        answersOn(await createWasmBackend({ threads: 2 }), model, requests),
-    },
-    {
-      name: "in a batch with other texts",
-      run: ({ model }, requests) =>
-        using(model, {}, async (generator) => {
-          const others = requests.map((request, i) => shortened(request, 3 + i));
-          const mixed = requests.flatMap((request, i) => [others[i] ?? request, request]);
-          const outcomes = await generator.generateBatch(mixed);
-          return outcomes.filter((_, i) => i % 2 === 1).map(answerOf);
-        }),
-    },
-    {
-      name: "after texts that begin alike",
-      run: ({ model }, requests) =>
-        using(model, { keptCaches: 2 }, async (generator) => {
-          const answers: Answer[] = [];
-          for (const request of requests) {
-            await generator.generate({ ...shortened(request, 2), maxTokens: 3 });
-            answers.push(answerOf(await generator.generate(request)));
-          }
-          assert.ok(generator.work.spared > 0, "no position was spared");
-          return answers;
-        }),
-    },
-    {
-      name: "the prompt in chunks of 5",
-      run: async ({ model }, requests) =>
-        answersOn(await createWasmBackend(), model, requests, { chunk: 5 }),
-    },
-    {
-      name: "with a model that guesses 4 tokens ahead",
-      run: ({ model, draft }, requests) =>
-        using(draft, {}, async (guesser) => {
-          const options = { draft: { generator: guesser, tokens: 4 } };
-          return answersOn(await createWasmBackend(), model, requests, options);
-        }),
-    },
+  {
+    name: "2 threads",
+    run: async ({ model }, requests) =>
+      answersOn(await createWasmBackend({ threads: 2 }), model, requests),
+  },
+  {
+    name: "in a batch with other texts",
+    run: ({ model }, requests) =>
+      using(model, {}, async (generator) => {
+        const others = requests.map((request, i) => shortened(request, 3 + i));
+        const mixed = requests.flatMap((request, i) => [others[i] ?? request, request]);
+        const outcomes = await generator.generateBatch(mixed);
+        return outcomes.filter((_, i) => i % 2 === 1).map(answerOf);
+      }),
+  },
+  {
+    name: "after texts that begin alike",
+    run: ({ model }, requests) =>
+      using(model, { keptCaches: 2 }, async (generator) => {
+        const answers: Answer[] = [];
+        for (const request of requests) {
+          await generator.generate({ ...shortened(request, 2), maxTokens: 3 });
+          answers.push(answerOf(await generator.generate(request)));
+        }
+        assert.ok(generator.work.spared > 0, "no position was spared");
+        return answers;
+      }),
+  },
+  {
+    name: "the prompt in chunks of 5",
+    run: async ({ model }, requests) =>
+      answersOn(await createWasmBackend(), model, requests, { chunk: 5 }),
+  },
+  {
+    name: "with a model that guesses 4 tokens ahead",
+    run: ({ model, draft }, requests) =>
+      using(draft, {}, async (guesser) => {
+        const options = { draft: { generator: guesser, tokens: 4 } };
+        return answersOn(await createWasmBackend(), model, requests, options);
+      }),
+  },
 ];
 
 /** Answers of a model on a backend, which is closed; the model's end tokens do not end them. */

