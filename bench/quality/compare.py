@@ -7,7 +7,7 @@ Run from the repository's root, with gguf, numpy and torch installed (onnxruntim
 Prints for each precision the mean KL divergence a token (nats), the share of positions whose likeliest
 token changes, and the perplexity beside that of float32. FOLDER is what ../model-speed/make_onnx.py makes of
 the same file: its 8-bit model joins as a row of its own. With a state file, a run that was cut off goes on after
-its last window, unless model, text, windows or commit have changed. Owns no rounding of ours.
+its last window, unless model, text, windows or the published digest of the arithmetic have changed. Owns no rounding of ours.
 """
 
 import argparse
@@ -116,14 +116,14 @@ class State:
 
     def __init__(self, flags: argparse.Namespace, tokens: np.ndarray) -> None:
         self.file = Path(flags.state) if flags.state else None
-        commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True).stdout.strip()
+        arithmetic = Path("src/backend/published-digest.ts").read_bytes()
         self.key = {
             "model": [Path(flags.model).name, Path(flags.model).stat().st_size],
             "tokens": hashlib.sha256(tokens.tobytes()).hexdigest(),
             "window": flags.window,
             "precisions": flags.precisions,
             "onnx": flags.onnx,
-            "commit": commit,
+            "arithmetic": hashlib.sha256(arithmetic).hexdigest(),
         }
         lines = self.file.read_text().splitlines() if self.file and self.file.exists() else []
         known = [json.loads(line) for line in lines]
