@@ -19,6 +19,7 @@ import {
   quantizeRow,
   randomU64,
   rmsNormRow,
+  type RotaryScaling,
   rotarySteps,
   roundDivide,
   roundFixed,
@@ -189,6 +190,30 @@ test("rotary steps and scales agree with binary64", () => {
   for (let i = 0; i < 4; i++) {
     assert.ok(Math.abs(steps[i]! - (2 ** 32 / (2 * Math.PI)) * 10000 ** (-i / 4)) <= 0.51);
   }
+  const scaled = (scaling: RotaryScaling): number[] => Array.from(rotarySteps(500, 12, scaling));
+  const plain = Array.from(rotarySteps(500, 12));
+  assert.deepEqual(scaled({ kind: "linear", factor: 1 }), plain);
+  scaled({ kind: "linear", factor: 2.5 }).forEach((step, i) =>
+    assert.ok(Math.abs(step - plain[i]! / 2.5) <= 0.7, `pair ${i}`),
+  );
+  const divisors = Float32Array.of(1, 1.5, 3, 7, 8, 8);
+  scaled({ kind: "divisors", divisors }).forEach((step, i) =>
+    assert.ok(Math.abs(step - plain[i]! / divisors[i]!) <= 1, `pair ${i}`),
+  );
+  // Llama 3's: the first pair is kept, the last three are divided, those between are between.
+  const llama3 = scaled({
+    ...{ kind: "llama3", factor: 8, lowFrequencyFactor: 1, highFrequencyFactor: 4 },
+    originalContext: 32,
+  });
+  llama3.forEach((step, i) => {
+    const turns = (32 * plain[i]!) / 2 ** 32;
+    const smooth = Math.min(1, Math.max(0, (turns - 1) / 3));
+    const expected = plain[i]! * ((1 - smooth) / 8 + smooth);
+    assert.ok(Math.abs(step - expected) <= 1, `pair ${i}`);
+  });
+  assert.equal(llama3[0], plain[0]);
+  assert.ok(llama3[1]! > plain[1]! / 8 + 2 && llama3[1]! < plain[1]! - 2);
+  assert.ok(Math.abs(llama3[5]! - plain[5]! / 8) <= 0.7);
   for (const d of [2, 8, 48, 64, 128]) {
     const { mantissa, exponent } = attentionScale(d);
     assert.ok(mantissa >= 2 ** 15 && mantissa < 2 ** 16);

@@ -15,7 +15,13 @@ import { decodeTokens } from "../text-tokenizer.ts";
 import { blockFormat } from "./block-format.ts";
 import { decodeGgufHeader } from "./container.ts";
 import { decodeGgufModel } from "./decoder.ts";
-import { ggufFile, type MetadataEntry, sampleMetadata, sampleTensors } from "./sample-gguf.ts";
+import {
+  ggufFile,
+  type MetadataEntry,
+  sampleMetadata,
+  type SampleTensor,
+  sampleTensors,
+} from "./sample-gguf.ts";
 import { chatTemplateOf, decodeGgufTokenizer } from "./tokenizer.ts";
 
 const seed = Number(process.env["GYROTRON_SEED"] ?? 7);
@@ -92,6 +98,15 @@ test("what cannot run is named", () => {
   const set = (key: string, entry: MetadataEntry): string => refused((m) => m.set(key, entry));
   assert.match(set("general.architecture", [8, "mamba"]), /model\/unsupported.*mamba/);
   assert.match(set("llama.rope.scaling.type", [8, "yarn"]), /yarn/);
+  assert.match(set("general.architecture", [8, "qwen3"]), /qwen3\.embedding_length is missing/);
+  const scaled = (factor: number): string =>
+    refused((m) => {
+      m.set("llama.rope.scaling.type", [8, "linear"]);
+      m.set("llama.rope.scaling.factor", [6, factor]);
+    });
+  assert.equal(scaled(4), "no error");
+  assert.match(scaled(-4), /rotary scaling linear/);
+  assert.match(scaled(NaN), /rotary scaling linear/);
   assert.match(set("llama.block_count", [8, "two"]), /block_count is two/);
   assert.match(set("llama.block_count", [4, 3]), /tensor-missing.*blk\.2/);
   assert.match(set("llama.block_count", [4, 1]), /unsupported.*blk\.1/);
@@ -104,6 +119,37 @@ test("what cannot run is named", () => {
     /tokenizer\/decode.*no list of texts/,
   );
   assert.match(set("tokenizer.chat_template", [8, "{% for %}"]), /chat-template\/decode/);
+});
+
+test("tensors that an architecture does not know, or lacks, are named", () => {
+  const f32 = (name: string, ...values: readonly number[]): SampleTensor => {
+    const bytes = new Uint8Array(Float32Array.from(values).buffer);
+    return { name, shape: [values.length], format: 0, bytes };
+  };
+  const withTensors = (...more: readonly SampleTensor[]): string =>
+    errorOf(() => load(ggufFile(sampleMetadata(), [...sampleTensors(), ...more])));
+  const zeros = (count: number): number[] => Array.from({ length: count }, () => 0);
+  const bias = (layer: number): SampleTensor => f32(`blk.${layer}.attn_q.bias`, ...zeros(32));
+  assert.equal(withTensors(bias(0), bias(1)), "no error");
+  assert.match(withTensors(bias(0)), /tensor-missing.*blk\.1\.attn_q\.bias/);
+  assert.match(withTensors(bias(1)), /unsupported.*blk\.1\.attn_q\.bias/);
+  // A norm with a bias is no RMS norm.
+  assert.match(withTensors(f32("blk.0.attn_norm.bias", ...zeros(32))), /unsupported.*attn_norm/);
+  assert.equal(withTensors(f32("rope_freqs.weight", 1, 1, 1, 2, 3, 8, 8, 8)), "no error");
+  assert.match(withTensors(f32("rope_freqs.weight", 1, 1, 8)), /rotary scaling divisors/);
+  assert.match(withTensors(f32("rope_freqs.weight", ...zeros(8))), /rotary scaling divisors/);
+  const renamed = (architecture: string): string => {
+    const entries = Array.from(
+      sampleMetadata(),
+      ([key, entry]) => [key.replace(/^llama\./, `${architecture}.`), entry] as const,
+    );
+    const metadata = new Map([...entries, ["general.architecture", [8, architecture]] as const]);
+    metadata.set("gpt2.attention.layer_norm_epsilon", [6, 1e-5]);
+    return errorOf(() => load(ggufFile(metadata)));
+  };
+  assert.equal(renamed("qwen2"), "no error");
+  assert.match(renamed("qwen3"), /tensor-missing.*attn_q_norm/);
+  assert.match(renamed("gpt2"), /tensor-missing.*attn_qkv/);
 });
 
 test("files that lie are refused with the offset", () => {
