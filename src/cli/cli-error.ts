@@ -19,6 +19,8 @@ export type CliErrorInfo =
   | { code: "cli/job-failed"; reason: string; detail: string }
   /** No WebGPU device, and what to do about it. */
   | { code: "cli/no-webgpu"; problem: string }
+  /** A flag about what a network was given at its beginning, and what that was. */
+  | { code: "cli/other-network"; flag: string; is: string }
   /** The example that a command talks to is not there. */
   | { code: "cli/not-deployed"; name: string; url: string; file: string };
 
@@ -73,6 +75,8 @@ export function explainCliError(info: CliErrorInfo): string {
         : `the model did not finish (${info.reason}): ${info.detail}`;
     case "cli/no-webgpu":
       return `no WebGPU: ${info.problem}`;
+    case "cli/other-network":
+      return `the network in this folder has begun otherwise, and that is fixed: --${info.flag} is ${info.is}; name another folder with --data for a new one`;
     case "cli/not-deployed":
       return `no canister ${info.name} is on the node at ${info.url}: deploy it with \`gyrotron deploy ${info.file}\`, or name another one with --canister`;
   }

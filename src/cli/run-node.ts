@@ -3,9 +3,10 @@
 
 import process from "node:process";
 import { formatPrincipal } from "gyrotron/crypto";
-import type { JobAccelerator, NodeCore, PageHandler } from "gyrotron/node";
+import type { JobAccelerator, NetworkChoices, NodeCore, PageHandler } from "gyrotron/node";
 import { Deployments } from "./deployments.ts";
 import { formatUrl } from "./flags.ts";
+import { checkNetworkChoices } from "./network-choices.ts";
 import { paint, print, printable, printProblem } from "./output.ts";
 
 /** Where a node listens and keeps its data. */
@@ -17,6 +18,8 @@ export interface RunOptions {
   readonly modelPaths?: readonly string[];
   /** Threads that answer queries; the node decides unless given. */
   readonly queryWorkers?: number | undefined;
+  /** What a new network is given, and one that exists must have. */
+  readonly choices?: NetworkChoices;
 }
 
 /** A node that answers. */
@@ -53,11 +56,18 @@ export async function runNode(options: RunOptions): Promise<RunningNode> {
         dataDir: dataFolder,
         accelerator: starting,
         queryWorkers: options.queryWorkers,
+        ...options.choices,
       }),
       starting,
     ]);
   } catch (error) {
     await Promise.allSettled([server.close(), cancel()]);
+    throw error;
+  }
+  try {
+    await checkNetworkChoices(core.config, options.choices ?? {});
+  } catch (error) {
+    await Promise.allSettled([server.close(), core.close()]);
     throw error;
   }
   server.attach(core, await openCandidPage(core));

@@ -19,7 +19,7 @@ export { installNodeCrypto } from "./crypto-provider.ts";
 export { createInlineNode, type InlineNodeOptions } from "./inline-node.ts";
 export { type JobAccelerator } from "./jobs/job-runner.ts";
 export { startAccelerator } from "./jobs/threaded-accelerator.ts";
-export { loadNodeKeys, type NodeKeys, nodeKeysFromEntropy } from "./keys.ts";
+export { loadNodeKeys, type NetworkChoices, type NodeKeys, nodeKeysFromEntropy } from "./keys.ts";
 export { openLmdbStore } from "./lmdb-store.ts";
 export { createNode, systemHost } from "./node.ts";
 export * from "./node-contract.ts";

@@ -13,7 +13,12 @@ import {
   sha256,
   thresholdMasterKey,
 } from "gyrotron/crypto";
-import { type NetworkConfig, THRESHOLD_KEY_NAMES, type ThresholdKey } from "gyrotron/replica";
+import {
+  LOCAL_TOKENS,
+  type NetworkConfig,
+  THRESHOLD_KEY_NAMES,
+  type ThresholdKey,
+} from "gyrotron/replica";
 import { writeDurably } from "./data-folder.ts";
 import { NodeError } from "./node-error.ts";
 
@@ -70,16 +75,20 @@ export interface NetworkChoices {
   provisional?: boolean | undefined;
   /** Principals that may manage canisters they do not control (none). */
   subnetAdmins?: Uint8Array[] | undefined;
+  /** Ten-thousandths of an XDR, that is 10^8 cycles, for one ICP (35,200). */
+  xdrPermyriadPerIcp?: bigint | undefined;
 }
 
 /** The network that a node of one makes of its keys. */
 export function configOf(keys: NodeKeys, choices: NetworkChoices = {}): NetworkConfig {
   const { subnetId, rootKeyDer, nodeKeyDer } = keys;
+  const { xdrPermyriadPerIcp } = choices;
   return {
     subnetId,
     rootKeyDer,
     nodeKeys: [nodeKeyDer],
     priceNodes: choices.priceNodes ?? PRICE_NODES_DEFAULT,
+    tokens: xdrPermyriadPerIcp === undefined ? undefined : { ...LOCAL_TOKENS, xdrPermyriadPerIcp },
     provisional: choices.provisional ?? true,
     subnetAdmins: choices.subnetAdmins ?? [],
     thresholdKeys: thresholdKeysOf(thresholdSeedOf(keys)),

@@ -11,6 +11,7 @@ import {
   readFlags,
   readInteger,
 } from "../flags.ts";
+import { NETWORK_FLAG_DETAILS, NETWORK_FLAGS, readNetworkChoices } from "../network-choices.ts";
 import { paint, print } from "../output.ts";
 import { type RunningNode, runNode } from "../run-node.ts";
 
@@ -19,7 +20,7 @@ const QUERY_WORKERS_MAX = 16;
 
 export const start: Command = {
   usage:
-    "start [--port PORT] [--host ADDRESS] [--data FOLDER] [--model MODEL] [--query-workers COUNT]",
+    "start [--port PORT] [--host ADDRESS] [--data FOLDER] [--model MODEL] [--query-workers COUNT] [--icp-rate XDR] [--subnet-admin PRINCIPAL] [--no-provisional]",
   summary: "Runs a network of one node in the foreground and shows what its canisters print.",
   details: [
     `--port PORT      where clients reach it (${DEFAULT_PORT}); 0 takes any free one`,
@@ -27,6 +28,7 @@ export const start: Command = {
     `--data FOLDER    keys, state and blocks (${DEFAULT_DATA}); created if absent`,
     "--model MODEL    offers another model to canisters; may stand more than once",
     `--query-workers COUNT   threads that answer queries, 1 to ${QUERY_WORKERS_MAX}; one less than there are cores, at most 4`,
+    ...NETWORK_FLAG_DETAILS,
   ],
   async run(args) {
     const table = {
@@ -35,13 +37,15 @@ export const start: Command = {
       data: { type: "string" },
       model: { type: "string", multiple: true },
       "query-workers": { type: "string" },
+      ...NETWORK_FLAGS,
     } as const;
     const flags = readFlags(args, table, this.usage);
     const dataFolder = flags.text("data") ?? DEFAULT_DATA;
     const modelPaths = await findModels(flags.texts("model"), dataFolder);
     const queryWorkers = readQueryWorkers(flags, this.usage);
     const address = readAddress(flags, this.usage);
-    const node = await runNode({ ...address, dataFolder, modelPaths, queryWorkers });
+    const choices = readNetworkChoices(flags, this.usage);
+    const node = await runNode({ ...address, dataFolder, modelPaths, queryWorkers, choices });
     showReady(node, dataFolder);
     return node.ended;
   },
