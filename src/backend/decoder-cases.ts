@@ -94,10 +94,11 @@ function designCases(): DecoderCase[] {
   );
   const gpt2Sizes = { heads: 3, kvHeads: 3, headSize: 6 };
   const all = LAYER_VECTORS.filter((name) => designHas(LLAMA_DESIGN, name));
+  const everyVector = build("every-vector", "w14a14", { chunk: 5, vectors: all });
   return [
     build("qwen2", "w8a14", { chunk: 3, vectors: qwen2 }),
     build("qwen3", "w8a8", { chunk: 1, vectors: ["queryGain", "keyGain"] }),
-    build("every-vector", "w14a14", { chunk: 5, vectors: all }),
+    everyVector,
     build("gpt2", "w14a14", { chunk: 4, sizes: gpt2Sizes, design: GPT2_DESIGN, vectors: gpt2 }),
     build("gpt2-without-biases", "w8a8", {
       ...{ chunk: 1, sizes: gpt2Sizes, design: GPT2_DESIGN },
@@ -108,7 +109,7 @@ function designCases(): DecoderCase[] {
         ...{ chunk: 3, sizes: gpt2Sizes, design: GPT2_DESIGN, vectors: gpt2 },
       }),
     ),
-    failingAtBias(build("bias-overflow", "w8a14", { chunk: 8, vectors: all })),
+    failingAtBias({ ...everyVector, id: "decoder/bias-overflow", chunk: 8 }),
   ];
 }
 
@@ -228,17 +229,16 @@ function failingAtPosition(sample: DecoderCase): DecoderCase {
   return { ...sample, weights: { ...weights, embedding, positions } };
 }
 
-/** The second layer's keys overflow by their bias, in the sequence that has a large product there. */
+/** The second layer's keys overflow by their bias, in the sequence whose product there is positive. */
 function failingAtBias(sample: DecoderCase): DecoderCase {
   const layers = sample.weights.layers.map((layer, i) => {
     if (i === 0) return layer;
-    const exponents = layer.key.exponents.map((e, c) => (c === 4 ? 108 : e));
+    const exponents = layer.key.exponents.map((e, c) => (c === 2 ? 98 : e));
     const keyBias = layer.keyBias!.slice();
-    keyBias[4] = LARGEST;
+    keyBias[2] = LARGEST;
     return { ...layer, key: { ...layer.key, exponents }, keyBias };
   });
-  const sequences = [...sample.sequences.slice(0, 1), [8]];
-  return { ...sample, sequences, weights: { ...sample.weights, layers } };
+  return { ...sample, weights: { ...sample.weights, layers } };
 }
 
 /** Makes one token's embedding so large that the last residual overflows, for the sequence with it only. */

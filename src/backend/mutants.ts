@@ -1,7 +1,7 @@
 // Deliberately wrong backends, one for each classic way to lose bits. The quick conformance cases must
 // reject every one; a mutant that survives is a missing case. For tests only.
 
-import { attentionScale, EXP2_TABLE, powerOfTwo, quantizeRow } from "gyrotron/numerics";
+import { attentionScale, EXP2_TABLE, geluF32, powerOfTwo, quantizeRow } from "gyrotron/numerics";
 import {
   type Backend,
   type BfpRows,
@@ -88,6 +88,18 @@ const MUTATIONS: Readonly<Record<string, Partial<ReferenceOps>>> = {
       }),
   },
   "norm-without-epsilon": { rmsNorm: (x, columns) => EXACT_OPS.rmsNorm(x, columns, 0) },
+  "float-layer-norm": {
+    layerNorm: (x, columns, epsilon) =>
+      mapRows(x, columns, (row) => {
+        const mean = row.reduce((sum, v) => sum + v, 0) / columns;
+        const variance = row.reduce((sum, v) => sum + (v - mean) ** 2, 0) / columns;
+        return row.map((v) => fround((v - mean) / Math.sqrt(variance + epsilon)) + 0);
+      }),
+  },
+  "norm-for-layer-norm": {
+    layerNorm: (x, columns, epsilon) => EXACT_OPS.rmsNorm(x, columns, epsilon),
+  },
+  "gelu-by-erf": { geluTanh: (x) => x.map(geluF32) },
   "float-silu": { silu: (x) => x.map((v) => fround(v / (1 + expOf(-v))) + 0) },
 };
 
