@@ -15,7 +15,9 @@ import {
   type GivenAccount,
   readAccount,
 } from "./account.ts";
+import { allowanceListMethods } from "./allowance-list.ts";
 import { blockLogMethods, certifyTip } from "./block-log.ts";
+import { consentMethods } from "./consent-message.ts";
 import {
   CREATION_ARGS,
   type CreationArgs,
@@ -238,7 +240,17 @@ export const CYCLES_LEDGER: SystemCanister = {
   id: CYCLES_LEDGER_ID,
   methods: {
     ...methods,
-    ...icrcMethods(CYCLES_RULES, ["ICRC-1", "ICRC-2", "ICRC-3", "ICRC-10"]),
+    ...icrcMethods(CYCLES_RULES, [
+      "ICRC-1",
+      "ICRC-2",
+      "ICRC-3",
+      "ICRC-10",
+      "ICRC-21",
+      "ICRC-103",
+      "ICRC-106",
+    ]),
+    ...allowanceListMethods(CYCLES_RULES),
+    ...consentMethods(CYCLES_RULES),
     ...blockLogMethods(CYCLES_RULES),
   },
   typeNames: {

@@ -14,6 +14,7 @@ import {
   readAccountIdentifier,
 } from "./account.ts";
 import { indicesOf } from "./block-log.ts";
+import { consentMethods } from "./consent-message.ts";
 import { icrcMethods, transact } from "./icrc-methods.ts";
 import { BLOB, ICRC_TYPE_NAMES, resultOf } from "./icrc-types.ts";
 import { GOVERNANCE_CANISTER_ID, ICP_LEDGER_ID } from "./ids.ts";
@@ -103,6 +104,7 @@ const BLOCK = Record({
   }),
   timestamp: TIMESTAMP,
 });
+const TIP_OF_CHAIN = Record({ certification: Opt(BLOB), tip_index: Nat64 });
 const GET_BLOCKS_ARGS = Record({ start: Nat64, length: Nat64 });
 const ARCHIVE_ERROR = Variant({
   BadFirstBlockIndex: Record({ requested_index: Nat64, first_valid_index: Nat64 }),
@@ -175,6 +177,16 @@ const legacyMethods: MethodTable = {
     if ("block" in result) return { value: result.block };
     throw badArgument(`the transfer failed: ${Object.keys(result.error).join()}`);
   }),
+  is_ledger_ready: constant(IDL.Bool, () => true),
+  tip_of_chain: constant(TIP_OF_CHAIN, ({ state }, call) => {
+    const { blockCount } = new Ledger(state, ICP_RULES).totals();
+    // A chain without blocks has no tip; the network's ledger traps then too.
+    if (blockCount === 0n) throw badArgument("there are no blocks");
+    return {
+      certification: call.dataCertificate === undefined ? [] : [call.dataCertificate],
+      tip_index: blockCount - 1n,
+    };
+  }),
   query_blocks: query(
     GET_BLOCKS_ARGS,
     QUERY_BLOCKS_RESPONSE,
@@ -199,7 +211,11 @@ const legacyMethods: MethodTable = {
 /** The ICP ledger. */
 export const ICP_LEDGER: SystemCanister = {
   id: ICP_LEDGER_ID,
-  methods: { ...legacyMethods, ...icrcMethods(ICP_RULES, ["ICRC-1", "ICRC-2", "ICRC-10"]) },
+  methods: {
+    ...legacyMethods,
+    ...icrcMethods(ICP_RULES, ["ICRC-1", "ICRC-2", "ICRC-10", "ICRC-21", "ICRC-106"]),
+    ...consentMethods(ICP_RULES),
+  },
   typeNames: {
     ...ICRC_TYPE_NAMES,
     Tokens: TOKENS,

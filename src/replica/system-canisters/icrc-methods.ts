@@ -31,6 +31,10 @@ const STANDARD_URLS: Readonly<Record<string, string>> = {
   "ICRC-1": `${ICRC}/ICRC-1/README.md`,
   "ICRC-2": `${ICRC}/ICRC-2/README.md`,
   "ICRC-3": `${ICRC}/ICRC-3/README.md`,
+  "ICRC-21":
+    "https://github.com/dfinity/wg-identity-authentication/blob/main/topics/ICRC-21/icrc_21_consent_msg.md",
+  "ICRC-103": "https://github.com/dfinity/ICRC/blob/main/ICRCs/ICRC-103/ICRC-103.md",
+  "ICRC-106": "https://github.com/dfinity/ICRC/blob/main/ICRCs/ICRC-106/ICRC-106.md",
   "ICRC-10": "https://github.com/dfinity/ICRC/blob/main/ICRCs/ICRC-10/ICRC-10.md",
 };
 
@@ -49,6 +53,11 @@ export function icrcMethods(rules: LedgerRules, standards: readonly string[]): M
     ),
     icrc1_supported_standards: listStandards,
     icrc10_supported_standards: listStandards,
+    // Nobody has set an index canister, and there is no method to set one.
+    icrc106_get_index_principal: constant(
+      types.resultOf(IDL.Principal, types.INDEX_PRINCIPAL_ERROR),
+      () => ({ Err: { IndexPrincipalNotSet: null } }),
+    ),
     icrc1_total_supply: constant(IDL.Nat, ({ state }) => new Ledger(state, rules).totals().supply),
     icrc1_balance_of: query(ACCOUNT, IDL.Nat, ({ state }, account: GivenAccount) =>
       new Ledger(state, rules).balance(rules.keyOf(readAccount(account))),

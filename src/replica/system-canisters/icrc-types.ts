@@ -89,6 +89,10 @@ export const GET_ARCHIVES_RESULT: IDL.Type = Vec(
 );
 export const TIP_CERTIFICATE: IDL.Type = Opt(Record({ certificate: BLOB, hash_tree: BLOB }));
 export const BLOCK_TYPES: IDL.Type = Vec(Record({ block_type: Text, url: Text }));
+export const INDEX_PRINCIPAL_ERROR: IDL.Type = Variant({
+  IndexPrincipalNotSet: Null,
+  GenericError: Record({ error_code: Nat, description: Text }),
+});
 export const METADATA: IDL.Type = Vec(Tuple(Text, METADATA_VALUE));
 
 /** Fields that most transactions have. */

@@ -1,7 +1,7 @@
 // One ledger: what a transaction needs, what it changes, and the chain of its blocks. Everything is
 // checked before anything changes. Owns no interface: ICRC and legacy methods are built on it.
 
-import { assert, encodeWith, equalBytes, readU64BigEndian } from "gyrotron/base";
+import { assert, encodeWith, equalBytes, present, readU64BigEndian } from "gyrotron/base";
 import { sha256 } from "gyrotron/crypto";
 import type { BlockContext } from "../block-context.ts";
 import { rawBytes } from "../state/overlay.ts";
@@ -87,6 +87,26 @@ export class Ledger {
     const found = this.#state.overlay.get(records.allowanceCodec, key);
     const isLive = found !== undefined && (found.expiresAtNs ?? nowNs + 1n) > nowNs;
     return isLive ? found : { amount: 0n, expiresAtNs: undefined };
+  }
+
+  /** Live allowances whose key (account and spender) begins with `prefix` and is included, in order of keys. */
+  allowancesAfter(
+    prefix: Uint8Array,
+    isIncluded: (key: Uint8Array) => boolean,
+    { nowNs, countMax }: { nowNs: bigint; countMax: number },
+  ): (records.Allowance & { key: Uint8Array })[] {
+    const { overlay } = this.#state;
+    const start = records.allowanceKey(this.rules.number, prefix, new Uint8Array());
+    const headBytes = start.length - prefix.length;
+    const found: (records.Allowance & { key: Uint8Array })[] = [];
+    for (const stateKey of overlay.keys(start)) {
+      if (found.length === countMax) break;
+      const key = stateKey.slice(headBytes);
+      if (!isIncluded(key)) continue;
+      const allowance = present(overlay.get(records.allowanceCodec, stateKey));
+      if ((allowance.expiresAtNs ?? nowNs + 1n) > nowNs) found.push({ ...allowance, key });
+    }
+    return found;
   }
 
   block(index: bigint): LedgerBlock | undefined {
