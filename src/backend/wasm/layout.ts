@@ -44,6 +44,7 @@ export const OP_CODES = {
   bias: 17,
   headNorm: 18,
   gelu: 19,
+  pack: 20,
 } as const;
 
 export const RECORD_WORDS = 24;

@@ -1,26 +1,43 @@
-// Prepared weights in the kernels' layout: groups of four columns, in each for every 8 k four times 8
-// mantissas; columns padded to a multiple of 4 and k to a multiple of 8 with zeros. They take 8 or 16 bits each.
+// Prepared weights in device memory, in the order of kernels/pack.as.ts: groups of four columns, columns padded
+// to a multiple of 4 and k to a multiple of 8 with zeros. Mantissas take 8 or 16 bits each.
 
 import { assert, present } from "gyrotron/base";
 import { powerOfTwo } from "gyrotron/numerics";
-import { checkPackedMatrix, mantissaMax, type PackedMatrix } from "gyrotron/tensor";
+import { BLOCK_SIZE, checkPackedMatrix, mantissaMax, type PackedMatrix } from "gyrotron/tensor";
 import type { WasmDevice } from "./device.ts";
-import { roundUp } from "./layout.ts";
+import { encodeProgram, RECORD_WORDS, roundUp } from "./layout.ts";
 
-/** Scratch that makes products fast: a group of columns of up to 8192 inputs, widened to i16. */
-export const PRODUCT_SCRATCH_BYTES: number = 65536;
+/** Scratch of products of up to 8192 inputs. */
+export const PRODUCT_SCRATCH_BYTES: number = 131072;
+/** Mantissas that are copied before they are put in order, at most, unless a group has more. */
+const STAGED_BYTES = 1 << 18;
+/** Blocks of the windows that the kernel finds bounds of. */
+const WINDOWS: readonly number[] = Array.from({ length: 14 }, (_, j) => [
+  2 ** j,
+  3 * 2 ** j,
+]).flat();
+const SUM_MAX = 2 ** 31 - 1;
 
 /** A matrix in device memory. */
 export interface DeviceMatrix {
   readonly address: number;
+  /** A byte for each 32 k of a column, if mantissas have 8 bits. */
+  readonly multipliers: number;
   /** One binary64 `D * 2^e` per padded column. */
   readonly scales: number;
   readonly blocks: number;
   readonly groups: number;
   readonly bits: number;
+  /** For each of `WINDOWS`, the largest sum of a column's magnitudes over so many blocks. */
+  readonly bounds: readonly number[];
 }
 
-/** Places matrices with equal inputs side by side as one. */
+/** Scratch of a product: two groups of columns, widened to i16. */
+export function productScratchBytes(inputs: number): number {
+  return Math.max(PRODUCT_SCRATCH_BYTES, roundUp(inputs, 8) * 16);
+}
+
+/** Places matrices with equal inputs side by side as one. Sees to scratch for their products. */
 export function placeMatrices(device: WasmDevice, matrices: readonly PackedMatrix[]): DeviceMatrix {
   for (const matrix of matrices) checkPackedMatrix(matrix);
   const { inputs, bits } = present(matrices[0]);
@@ -34,69 +51,87 @@ export function placeMatrices(device: WasmDevice, matrices: readonly PackedMatri
     for (let c = 0; c < matrix.outputs; c++, column++)
       scales[column] = matrix.scales[c]! * powerOfTwo(matrix.exponents[c]!);
   }
-  const place = inputs % 8 === 0 && outputs % 4 === 0 ? placeWhole : placePadded;
-  const address = place(device, matrices, { blocks, groups, bits });
-  return { address, scales: device.place(scales), blocks, groups, bits };
+  device.reserveScratch(productScratchBytes(inputs));
+  const columnBytes = blocks * (bits === 8 ? 8 : 16);
+  const chunks = Math.ceil(inputs / BLOCK_SIZE);
+  const placed = {
+    address: device.allocateUnset(groups * 4 * columnBytes),
+    multipliers: bits === 8 ? device.allocateUnset(groups * 4 * chunks) : 0,
+    scales: device.place(scales),
+    ...{ blocks, groups, bits },
+  };
+  const mark = device.mark;
+  const bounds = packGroups(device, matrices, placed, { columnBytes, chunks });
+  device.release(mark);
+  return { ...placed, bounds };
 }
 
-interface PackedSize {
-  readonly blocks: number;
-  readonly groups: number;
-  readonly bits: number;
+/** Bytes of a column's mantissas, and how many multipliers it has. */
+interface ColumnSize {
+  readonly columnBytes: number;
+  readonly chunks: number;
 }
 
-/** Places what has nothing to pad: eight mantissas at a time, straight into the device's memory. */
-function placeWhole(
+/** Copies columns to where the kernel takes them from, some groups at a time; returns the bounds. */
+function packGroups(
   device: WasmDevice,
   matrices: readonly PackedMatrix[],
-  { blocks, groups, bits }: PackedSize,
-): number {
-  // Words that eight mantissas take.
-  const run = bits === 8 ? 2 : 4;
-  const address = device.allocateUnset(groups * blocks * 16 * run);
-  const packed = device.words(address, groups * blocks * 4 * run);
-  let column = 0;
-  for (const { outputs, mantissas } of matrices) {
-    const source = wordsOf(mantissas);
-    let from = 0;
-    for (let c = 0; c < outputs; c++, column++) {
-      let to = ((column >> 2) * blocks * 4 + (column & 3)) * run;
-      for (let block = 0; block < blocks; block++, to += 4 * run) {
-        packed[to] = source[from++]!;
-        packed[to + 1] = source[from++]!;
-        if (run === 2) continue;
-        packed[to + 2] = source[from++]!;
-        packed[to + 3] = source[from++]!;
-      }
-    }
+  target: Omit<DeviceMatrix, "bounds">,
+  size: ColumnSize,
+): number[] {
+  const { columnBytes, chunks } = size;
+  const { blocks, groups, bits } = target;
+  const step = Math.min(groups, Math.max(1, Math.floor(STAGED_BYTES / (4 * columnBytes))));
+  const staged = device.allocateUnset(step * 4 * columnBytes);
+  const stagedScales = device.allocateUnset(step * 4 * chunks);
+  const program = device.allocateUnset(RECORD_WORDS * 4);
+  const bounds = device.place(new Int32Array(device.threads * WINDOWS.length * 4));
+  for (let group = 0; group < groups; group += step) {
+    const count = Math.min(step, groups - group);
+    stage(device, matrices, { from: group * 4, count: count * 4, staged, stagedScales, ...size });
+    const words = [
+      ...[staged, stagedScales, target.address + group * 4 * columnBytes],
+      ...[target.multipliers + group * 4 * chunks, blocks, count, bits, bounds],
+    ];
+    device.write(program, encodeProgram([{ op: "pack", rows: device.control("rows"), words }]));
+    device.run(program, 1);
   }
-  return address;
+  // The kernel stops at the first window that holds all.
+  const found = WINDOWS.map(() => 0);
+  device.readI32(bounds, device.threads * WINDOWS.length * 4).forEach((sum, i) => {
+    const window = (i >> 2) % WINDOWS.length;
+    found[window] = Math.max(found[window]!, sum);
+  });
+  const total = Math.max(...found);
+  return WINDOWS.map((window, i) => (window < blocks ? found[i]! : total));
 }
 
-function placePadded(
+/** Copies `count` columns of matrices side by side, padded with zeros, and their multipliers. */
+function stage(
   device: WasmDevice,
   matrices: readonly PackedMatrix[],
-  { blocks, groups, bits }: PackedSize,
-): number {
-  const count = groups * blocks * 32;
-  const packed = bits === 8 ? new Int8Array(count) : new Int16Array(count);
-  let column = 0;
-  for (const { outputs, inputs, mantissas } of matrices) {
-    for (let c = 0; c < outputs; c++, column++) {
-      const target = (column >> 2) * blocks * 32 + (column & 3) * 8;
-      const source = c * inputs;
-      for (let k = 0; k < inputs; k++)
-        packed[target + (k >> 3) * 32 + (k & 7)] = mantissas[source + k]!;
+  to: ColumnSize & { from: number; count: number; staged: number; stagedScales: number },
+): void {
+  const { columnBytes, chunks } = to;
+  device.words(to.staged, (to.count * columnBytes) / 4).fill(0);
+  device.words(to.stagedScales, (to.count * chunks) / 4).fill(0x01010101);
+  let start = to.from;
+  for (const { inputs, outputs, mantissas, blockScales } of matrices) {
+    const first = Math.max(start, 0);
+    const end = Math.min(start + to.count, outputs);
+    // Columns without padding are copied at once.
+    const isWhole = inputs * mantissas.BYTES_PER_ELEMENT === columnBytes;
+    const run = isWhole ? Math.max(end - first, 1) : 1;
+    for (let c = first; c < end; c += run) {
+      const part = mantissas.subarray(c * inputs, (c + run) * inputs);
+      device.write(to.staged + (c - start) * columnBytes, part);
     }
+    if (blockScales !== undefined && first < end) {
+      const part = blockScales.subarray(first * chunks, end * chunks);
+      device.write(to.stagedScales + (first - start) * chunks, part);
+    }
+    start -= outputs;
   }
-  return device.place(packed);
-}
-
-/** Mantissas four bytes at a time. */
-function wordsOf(mantissas: Int8Array | Int16Array): Int32Array {
-  const { byteOffset } = mantissas;
-  const { buffer, byteLength } = byteOffset % 4 === 0 ? mantissas : mantissas.slice();
-  return new Int32Array(buffer, byteOffset % 4 === 0 ? byteOffset : 0, byteLength / 4);
 }
 
 /** Words 4.. of a matmul record. */
@@ -111,12 +146,19 @@ export function matmulWords(call: {
   third?: number;
 }): number[] {
   const { matrix } = call;
-  // Each block adds two products to a lane, which still holds the lower half of what was there before.
-  const largest = mantissaMax(call.leftBits) * mantissaMax(matrix.bits);
-  const spill = Math.floor((2 ** 31 - 1 - 65535) / (2 * largest));
+  const most = mantissaMax(call.leftBits);
+  // A lane that goes on holds the lower half of what was there before.
+  const fits = WINDOWS.map((window, i) => {
+    const rest = window < matrix.blocks ? 65535 : 0;
+    return present(matrix.bounds[i]) * most + rest <= SUM_MAX;
+  });
+  const spill = Math.max(...WINDOWS.filter((_, i) => fits[i]));
+  const isDirect = present(fits[WINDOWS.indexOf(4)]);
+  assert(spill >= 1, "a block of products fits a lane");
   return [
     ...[call.left, call.exponents, matrix.address, matrix.scales, matrix.blocks, matrix.groups],
-    ...[Math.min(spill, 0x7fffffff), matrix.bits, call.out, matrix.groups * 4],
+    ...[spill, matrix.bits, call.out, matrix.groups * 4],
     ...[call.op, call.second ?? 0x7fffffff, call.third ?? 0x7fffffff],
+    ...[matrix.multipliers, isDirect ? 1 : 0],
   ];
 }

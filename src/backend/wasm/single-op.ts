@@ -11,13 +11,15 @@ import {
 import { type BfpRows, checkOpCall, type OpCall, type OpResult } from "gyrotron/tensor";
 import type { WasmDevice } from "./device.ts";
 import { CACHE_HEADER_BYTES, cacheBytes, type KernelCall, roundUp, STATUS_GOOD } from "./layout.ts";
-import { matmulWords, placeMatrices } from "./pack.ts";
+import { matmulWords, placeMatrices, productScratchBytes } from "./pack.ts";
 
 type Call<N extends OpCall["op"]> = Extract<OpCall, { op: N }>;
 
 /** Runs one op. @throws TensorError on shapes that do not fit */
 export function runSingleOp(device: WasmDevice, call: OpCall): OpResult {
   const rows = checkOpCall(call);
+  // Scratch stays, and so must not be what is released.
+  if (call.op === "matmul") device.reserveScratch(productScratchBytes(call.weights.inputs));
   const mark = device.mark;
   try {
     return new SingleOp(device, rows).run(call);

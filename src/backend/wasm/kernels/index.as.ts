@@ -23,6 +23,7 @@ import {
 } from "./layout.as";
 import { matmul } from "./matmul.as";
 import { rmsNormRow } from "./norm.as";
+import { pack } from "./pack.as";
 import { addRow, gateRange, largestBits, multiplyRow, quantizeRow, silu } from "./row.as";
 import { isBad, markBad, sinePhase } from "./scalar.as";
 
@@ -111,7 +112,7 @@ function dispatch(control: usize, p: usize, worker: i32, thread: i32, threads: i
     case 3:
       return normQuantize(p, rows, thread, threads);
     case 4:
-      return matmul(p, rows, scratch, address(control + SCRATCH_BYTES, 0), thread, threads);
+      return matmul(p, rows, scratch, thread, threads);
     case 5:
       return rotate(control, p, rows, scratch, thread, threads);
     case 6:
@@ -142,6 +143,8 @@ function dispatch(control: usize, p: usize, worker: i32, thread: i32, threads: i
       return headNorm(p, rows, thread, threads);
     case 19:
       return geluRows(p, rows, thread, threads);
+    case 20:
+      return pack(p, scratch, thread, threads);
     default:
       unreachable();
   }

@@ -1,109 +1,104 @@
 // Integer matrix products (docs/spec/01-numerics.md section 3): which columns and rows are worked on when, so
-// that operands stay in caches. What one tile computes is in ./tile.as.ts.
+// that operands stay in caches. What one tile computes is in ./tile.as.ts, how weights lie in ./pack.as.ts.
 //
-// Weights lie in groups of four columns: for each block of 8 k, four times 8 mantissas. For many rows, weights
-// of 8 bits are widened once; a panel of columns stays in the first cache while rows pass.
+// For several rows, weights of 8 bits and their multipliers become weights of 14 bits, a panel of columns at a
+// time, which stays in the first cache while rows pass. For fewer rows they are multiplied as they come.
 
 import { address, word } from "./layout.as";
-import { rowByEight, rowByFour, rowsByFour, rowsByTwo } from "./tile.as";
+import { twice } from "./pack.as";
+import { rowByTwo, rowsByTwo } from "./tile.as";
 
 /** Weights of i16 that stay in the first cache beside a few rows. */
-const PANEL_BYTES: usize = 24576;
+const PANEL_BYTES: usize = 32768;
 /** Rows of i16 that stay in the second cache. */
-const ROWS_BYTES: usize = 524288;
-/** From so many rows on, widening weights once is cheaper than widening them for each tile. */
-const WIDEN_ROWS: i32 = 16;
+const ROWS_BYTES: usize = 786432;
+/** From so many rows on, widening weights once is cheaper than doing so for each row. */
+const WIDEN_ROWS: i32 = 3;
 
-/** [3] status, [4] left, [5] exponents, [6] weights, [7] scales, [8] blocks, [9] groups, [10] spill, [11] bits, [12] out, [13] out columns, [14] op, [15] second, [16] third */
-export function matmul(
-  p: usize,
-  rows: i32,
-  scratch: usize,
-  scratchBytes: usize,
-  thread: i32,
-  threads: i32,
-): void {
+/** [3] status, [4] left, [5] exponents, [6] weights, [7] scales, [8] blocks, [9] groups, [10] spill, [11] bits, [12] out, [13] out columns, [14] op, [15] second, [16] third, [17] multipliers, [18] whether 32 products times a multiplier fit i32 */
+export function matmul(p: usize, rows: i32, scratch: usize, thread: i32, threads: i32): void {
   const groups = word(p, 9);
   const from = <i32>((<i64>groups * thread) / threads);
   const to = <i32>((<i64>groups * (thread + 1)) / threads);
-  if (word(p, 11) == 8) product<i8>(p, rows, from, to, scratch, scratchBytes);
-  else product<i16>(p, rows, from, to, scratch, scratchBytes);
+  if (from == to) return;
+  if (word(p, 11) != 8) {
+    product<i16>(p, rows, from, to, 0);
+  } else if (rows >= WIDEN_ROWS || word(p, 18) == 0) {
+    product<i16>(p, rows, from, to, scratch);
+  } else {
+    product<i8>(p, rows, from, to, 0);
+  }
 }
 
-/** All rows by the column groups `from` to `to`, in panels of columns and blocks of rows that fit caches. */
-function product<T>(
-  p: usize,
-  rows: i32,
-  from: i32,
-  to: i32,
-  scratch: usize,
-  scratchBytes: usize,
-): void {
+/** All rows by the groups `from` to `to`, in panels of columns and blocks of rows that fit caches. Widens where there is scratch. */
+function product<T>(p: usize, rows: i32, from: i32, to: i32, scratch: usize): void {
   const blocks = <usize>word(p, 8);
   const groupBytes = (blocks << 5) * sizeof<T>();
-  const wideBytes = blocks << 6;
-  const widen =
-    sizeof<T>() == 1 && rows >= WIDEN_ROWS && wideBytes <= scratchBytes;
-  const room = min(PANEL_BYTES, scratchBytes);
-  const fitting = <i32>max<usize>(1, room / (widen ? wideBytes : groupBytes));
+  const fitting = <i32>max<usize>(2, (PANEL_BYTES / groupBytes) & ~1);
   // One row uses no weight twice.
-  const step = rows == 1 ? to - from : fitting;
-  const rowStep = <i32>max<usize>(16, (ROWS_BYTES / (blocks << 4)) & ~3);
+  const step = rows == 1 && scratch == 0 ? to - from : fitting;
+  const parts = <i32>((<usize>rows * (blocks << 4)) / ROWS_BYTES) + 1;
+  const rowStep = (rows / parts + 4) & ~3;
   for (let top = 0; top < rows; top += rowStep) {
     const bottom = min(rows, top + rowStep);
     for (let group = from; group < to; group += step) {
       const end = min(to, group + step);
-      const w = address(p, 6) + <usize>group * groupBytes;
-      if (widen) {
-        widenWeights(w, scratch, <usize>(end - group) * wideBytes);
-        panelRows<i16>(p, top, bottom, group, end, scratch);
-      } else {
-        panelRows<T>(p, top, bottom, group, end, w);
+      let w = scratch;
+      if (scratch == 0) w = address(p, 6) + <usize>group * groupBytes;
+      else for (let g = group; g < end; g++) widen(p, g, scratch + <usize>(g - group) * groupBytes);
+      panel<T>(p, top, bottom, group, end, w);
+    }
+  }
+}
+
+/** Multiplies the mantissas of a group by their multipliers. */
+function widen(p: usize, group: i32, to: usize): void {
+  let blocks = word(p, 8);
+  let from = address(p, 6) + <usize>group * (<usize>blocks << 5);
+  let m = multiplierAt(p, group);
+  while (blocks > 0) {
+    const factors = twice(m);
+    for (let n = min(blocks, 4); n > 0; n--) {
+      v128.store(to, i16x8.mul(v128.load_ext<i8>(from), factors));
+      v128.store(to, i16x8.mul(v128.load_ext<i8>(from, 8), factors), 16);
+      v128.store(to, i16x8.mul(v128.load_ext<i8>(from, 16), factors), 32);
+      v128.store(to, i16x8.mul(v128.load_ext<i8>(from, 24), factors), 48);
+      from += 32;
+      to += 64;
+    }
+    m += 4;
+    blocks -= 4;
+  }
+}
+
+/** Where the multipliers of a group are. */
+// @ts-ignore: decorator
+@inline
+function multiplierAt(p: usize, group: i32): usize {
+  return address(p, 17) + <usize>group * (<usize>((word(p, 8) + 3) >> 2) << 2);
+}
+
+/** Rows `top` to `bottom` by the groups `from` to `to`, whose weights begin at `w`; of an odd number, one is done twice. */
+function panel<T>(p: usize, top: i32, bottom: i32, from: i32, to: i32, w: usize): void {
+  const groupBytes = (<usize>word(p, 8) << 5) * sizeof<T>();
+  const last = to - 1;
+  let r = top;
+  if (sizeof<T>() == 2) {
+    for (; r + 4 <= bottom; r += 4) {
+      for (let g = from; g < to; g += 2) {
+        const h = min(g + 1, last);
+        const at = w + <usize>(g - from) * groupBytes;
+        rowsByTwo(p, r, g, h, at, w + <usize>(h - from) * groupBytes);
       }
     }
   }
-}
-
-/** Sign-extends bytes to `bytes` bytes of i16; `bytes` is a multiple of 64. */
-function widenWeights(from: usize, to: usize, bytes: usize): void {
-  for (let i: usize = 0; i < bytes; i += 64) {
-    const at = from + (i >> 1);
-    v128.store(to + i, v128.load_ext<i8>(at));
-    v128.store(to + i, v128.load_ext<i8>(at, 8), 16);
-    v128.store(to + i, v128.load_ext<i8>(at, 16), 32);
-    v128.store(to + i, v128.load_ext<i8>(at, 24), 48);
-  }
-}
-
-/** Rows `top` to `bottom` by the groups `from` to `to`, whose weights begin at `w`. */
-function panelRows<T>(
-  p: usize,
-  top: i32,
-  bottom: i32,
-  from: i32,
-  to: i32,
-  w: usize,
-): void {
-  const groupBytes = (<usize>word(p, 8) << 5) * sizeof<T>();
-  let r = top;
-  for (; r + 4 <= bottom; r += 4) {
-    for (let group = from; group < to; group++) {
-      const at = w + <usize>(group - from) * groupBytes;
-      rowsByTwo<T>(p, r, group << 2, at);
-      rowsByTwo<T>(p, r, (group << 2) + 2, at + 16 * sizeof<T>());
+  const half = (to - from + 1) >> 1;
+  for (; r < bottom; r++) {
+    for (let g = from; g < from + half; g++) {
+      const h = min(g + half, last);
+      const gAt = w + <usize>(g - from) * groupBytes;
+      const hAt = w + <usize>(h - from) * groupBytes;
+      rowByTwo<T>(p, r, g, h, gAt, hAt, multiplierAt(p, g), multiplierAt(p, h));
     }
-  }
-  for (; r + 2 <= bottom; r += 2) {
-    for (let group = from; group < to; group++) {
-      rowsByFour<T>(p, r, group << 2, w + <usize>(group - from) * groupBytes);
-    }
-  }
-  if (r == bottom) return;
-  const half = (to - from) >> 1;
-  for (let group = from; group < from + half; group++) {
-    rowByEight<T>(p, r, group << 2, half, w + <usize>(group - from) * groupBytes);
-  }
-  if (from + 2 * half < to) {
-    rowByFour<T>(p, r, (to - 1) << 2, w + <usize>(to - 1 - from) * groupBytes);
   }
 }

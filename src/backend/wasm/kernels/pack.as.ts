@@ -1,0 +1,141 @@
+// Brings weights into the order of products: groups of four columns, in each for every two k four times two
+// mantissas, in blocks of eight k; beside them, for every 32 k, the four columns' multipliers. And finds how
+// large sums of the weights' magnitudes get, which is how many products an accumulator may take.
+
+import { address, word } from "./layout.as";
+
+/** Bytes of one thread's table of bounds: a vector of four columns for each of 28 lengths. */
+const BOUNDS_BYTES: usize = 448;
+
+/** [4] mantissas by columns, [5] multipliers by columns, [6] weights, [7] multipliers, [8] blocks, [9] groups, [10] bits, [11] bounds */
+export function pack(p: usize, scratch: usize, thread: i32, threads: i32): void {
+  const bounds = address(p, 11) + <usize>thread * BOUNDS_BYTES;
+  for (let group = thread; group < word(p, 9); group += threads) {
+    if (word(p, 10) == 8) {
+      orderMultipliers(p, group);
+      packGroup<i8>(p, group, scratch);
+    } else {
+      packGroup<i16>(p, group, scratch);
+    }
+    noteBounds(scratch, word(p, 8), bounds);
+  }
+}
+
+/** Orders a group and leaves the sums of its blocks' magnitudes in `sums`. */
+function packGroup<T>(p: usize, group: i32, sums: usize): void {
+  const blocks = <usize>word(p, 8);
+  const stride = (blocks << 3) * sizeof<T>();
+  let a = address(p, 4) + (<usize>group << 2) * stride;
+  let b = a + stride;
+  let c = b + stride;
+  let d = c + stride;
+  let to = address(p, 6) + <usize>group * (stride << 2);
+  let m = address(p, 7) + <usize>group * (((blocks + 3) >> 2) << 2);
+  let factors = i16x8.splat(1);
+  for (let i: usize = 0; i < blocks; i++) {
+    let first: v128;
+    let second: v128;
+    let third: v128;
+    let fourth: v128;
+    if (sizeof<T>() == 1) {
+      if ((i & 3) == 0) {
+        factors = twice(m);
+        m += 4;
+      }
+      const ab = v128.shuffle<i16>(v128.load64_zero(a), v128.load64_zero(b), 0, 8, 1, 9, 2, 10, 3, 11);
+      const cd = v128.shuffle<i16>(v128.load64_zero(c), v128.load64_zero(d), 0, 8, 1, 9, 2, 10, 3, 11);
+      const low = v128.shuffle<i32>(ab, cd, 0, 4, 1, 5);
+      const high = v128.shuffle<i32>(ab, cd, 2, 6, 3, 7);
+      v128.store(to, low);
+      v128.store(to, high, 16);
+      first = i16x8.extend_low_i8x16_s(low);
+      second = i16x8.extend_high_i8x16_s(low);
+      third = i16x8.extend_low_i8x16_s(high);
+      fourth = i16x8.extend_high_i8x16_s(high);
+    } else {
+      const abLow = v128.shuffle<i32>(v128.load(a), v128.load(b), 0, 4, 1, 5);
+      const abHigh = v128.shuffle<i32>(v128.load(a), v128.load(b), 2, 6, 3, 7);
+      const cdLow = v128.shuffle<i32>(v128.load(c), v128.load(d), 0, 4, 1, 5);
+      const cdHigh = v128.shuffle<i32>(v128.load(c), v128.load(d), 2, 6, 3, 7);
+      first = v128.shuffle<i64>(abLow, cdLow, 0, 2);
+      second = v128.shuffle<i64>(abLow, cdLow, 1, 3);
+      third = v128.shuffle<i64>(abHigh, cdHigh, 0, 2);
+      fourth = v128.shuffle<i64>(abHigh, cdHigh, 1, 3);
+      v128.store(to, first);
+      v128.store(to, second, 16);
+      v128.store(to, third, 32);
+      v128.store(to, fourth, 48);
+    }
+    const sum = i32x4.add(
+      i32x4.add(magnitudes(first, factors), magnitudes(second, factors)),
+      i32x4.add(magnitudes(third, factors), magnitudes(fourth, factors)),
+    );
+    v128.store(sums + (i << 4), sum);
+    a += 8 * sizeof<T>();
+    b += 8 * sizeof<T>();
+    c += 8 * sizeof<T>();
+    d += 8 * sizeof<T>();
+    to += 32 * sizeof<T>();
+  }
+}
+
+// @ts-ignore: decorator
+@inline
+function magnitudes(weights: v128, factors: v128): v128 {
+  return i32x4.dot_i16x8_s(i16x8.abs(weights), factors);
+}
+
+/** Four multipliers, each twice, as i16. */
+// @ts-ignore: decorator
+@inline
+export function twice(at: usize): v128 {
+  const bytes = v128.load32_zero(at);
+  return i16x8.extend_low_i8x16_u(
+    v128.shuffle<i8>(bytes, bytes, 0, 0, 1, 1, 2, 2, 3, 3, 8, 8, 8, 8, 8, 8, 8, 8),
+  );
+}
+
+function orderMultipliers(p: usize, group: i32): void {
+  const chunks = <usize>((word(p, 8) + 3) >> 2);
+  const from = address(p, 5) + ((<usize>group * chunks) << 2);
+  const to = address(p, 7) + ((<usize>group * chunks) << 2);
+  for (let i: usize = 0; i < chunks; i++) {
+    for (let c: usize = 0; c < 4; c++) {
+      store<u8>(to + (i << 2) + c, load<u8>(from + c * chunks + i));
+    }
+  }
+}
+
+/** Raises the bounds: entry 2j is of windows of 2^j blocks, 2j + 1 of 3 * 2^j, up to one that holds all. */
+function noteBounds(sums: usize, count: i32, bounds: usize): void {
+  const thirds = sums + (<usize>count << 4);
+  const thirdsCount = addNeighbours(sums, count, 3, thirds);
+  noteDoubling(sums, count, bounds);
+  noteDoubling(thirds, thirdsCount, bounds + 16);
+}
+
+function noteDoubling(sums: usize, count: i32, bounds: usize): void {
+  while (true) {
+    let largest = v128.load(bounds);
+    for (let i = 0; i < count; i++) {
+      largest = i32x4.max_u(largest, v128.load(sums + (<usize>i << 4)));
+    }
+    v128.store(bounds, largest);
+    if (count == 1) return;
+    count = addNeighbours(sums, count, 2, sums);
+    bounds += 32;
+  }
+}
+
+/** Sums of every `by` neighbours; the last may have fewer. Returns how many; `to` may be `from`. */
+function addNeighbours(from: usize, count: i32, by: i32, to: usize): i32 {
+  let found = 0;
+  for (let i = 0; i < count; found++) {
+    let sum = i32x4.splat(0);
+    for (const end = min(count, i + by); i < end; i++) {
+      sum = i32x4.add(sum, v128.load(from + (<usize>i << 4)));
+    }
+    v128.store(to + (<usize>found << 4), sum);
+  }
+  return found;
+}
