@@ -95,7 +95,7 @@ function measure(bytes: Uint8Array, count: number): Measurement {
     rawMs: median(rawTimes),
     ratio: median(ratios),
     gas,
-    bytes: prepared.code.length / bytes.length,
+    bytes: prepared.compiledBytes / bytes.length,
     digest,
   };
 }

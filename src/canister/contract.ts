@@ -162,7 +162,7 @@ export interface ImageState {
 /** Reads of stored chunks (16 KiB, absent = all zero). */
 export interface ChunkReader {
   heapChunk(index: number): Uint8Array | undefined;
-  /** Every stored heap chunk in ascending order. */
+  /** Every stored heap chunk in ascending order; its bytes stay valid until the next is asked for. */
   heapChunks(): Iterable<readonly [index: number, bytes: Uint8Array]>;
   stableChunk(index: number): Uint8Array | undefined;
 }

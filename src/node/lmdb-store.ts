@@ -221,9 +221,13 @@ class LmdbReader implements StoreReader {
 function checkedView(databases: Databases, path: string, snapshot?: () => Transaction): StateView {
   const state = viewOf(databases.state, path, snapshot);
   const hashes = viewOf(databases.derived, path, snapshot);
-  const check = (key: Uint8Array, value: Uint8Array | undefined): void => {
+  const check = (
+    key: Uint8Array,
+    value: Uint8Array | undefined,
+    known?: Uint8Array,
+  ): void => {
     if (value === undefined || value.length < CHECKED_BYTES_MIN) return;
-    const hash = hashes.get(key);
+    const hash = known ?? hashes.get(key);
     if (hash === undefined || equalBytes(hash, sha256(value))) return;
     const what = `the value at key ${formatHex(key)} is not what was stored`;
     throw new StoreError({ code: "store/damaged", path, what });
@@ -234,6 +238,14 @@ function checkedView(databases: Databases, path: string, snapshot?: () => Transa
       check(key, value);
       return value;
     },
+    peek(key) {
+      // The hash first: reading it would overwrite the value.
+      const hash = hashes.get(key);
+      const value = state.peek(key);
+      check(key, value, hash);
+      return value;
+    },
+    keys: (prefix) => state.keys(prefix),
     *range(prefix) {
       for (const entry of state.range(prefix)) {
         check(...entry);
@@ -273,8 +285,27 @@ function viewOf(
       entries.return?.();
     }
   };
+  const keys = function* (prefix: Uint8Array): Generator<Uint8Array> {
+    const end = successorOf(prefix);
+    const bounds = { start: prefix, ...(end && { end }) };
+    const found = database.getKeys({ ...bounds, ...options() })[Symbol.iterator]();
+    try {
+      for (;;) {
+        const next = asStoreError(path, () => found.next());
+        if (next.done === true) return;
+        yield plainBytes(next.value)!;
+      }
+    } finally {
+      found.return?.();
+    }
+  };
   return {
     get: (key) => asStoreError(path, () => plainBytes(database.get(key, options()))),
+    peek: (key) =>
+      asStoreError(path, () =>
+        sharedBytes((database as SharingDatabase).getBinaryFast(key, options())),
+      ),
+    keys,
     range: (prefix) => range(prefix, prefix),
     first(prefix, from) {
       const start = from !== undefined && Buffer.compare(from, prefix) > 0 ? from : prefix;
@@ -312,6 +343,16 @@ function plainBytes(bytes: Buffer | Uint8Array | undefined): Uint8Array | undefi
   return bytes === undefined
     ? undefined
     : new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
+
+/** A database whose types, unlike the library's, say that this takes options as `get` does. */
+interface SharingDatabase {
+  getBinaryFast(key: Uint8Array, options: { transaction?: Transaction }): Buffer | undefined;
+}
+
+/** The library's one buffer, which is longer than the value; its `length` is that of the value. */
+function sharedBytes(bytes: Buffer | undefined): Uint8Array | undefined {
+  return bytes && new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length);
 }
 
 function asBuffer(bytes: Uint8Array): Buffer {

@@ -151,6 +151,8 @@ function wakeupNs(state: ReplicaState): bigint | undefined {
 
 const EMPTY_VIEW: StateView = {
   get: () => undefined,
+  peek: () => undefined,
   range: () => [],
+  keys: () => [],
   first: () => undefined,
 };

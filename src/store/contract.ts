@@ -5,8 +5,12 @@
 /** Synchronous reads of one consistent state. Returned bytes must not be modified. */
 export interface StateView {
   get(key: Uint8Array): Uint8Array | undefined;
+  /** The same value, perhaps in memory that the next read of this view overwrites: to be copied at once. */
+  peek(key: Uint8Array): Uint8Array | undefined;
   /** All entries whose key starts with `prefix`, in ascending byte order of the key. */
   range(prefix: Uint8Array): Iterable<readonly [key: Uint8Array, value: Uint8Array]>;
+  /** The keys of `range`, without a look at the values. */
+  keys(prefix: Uint8Array): Iterable<Uint8Array>;
   /** The first entry whose key starts with `prefix` and is >= `from`. */
   first(
     prefix: Uint8Array,

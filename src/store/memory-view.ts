@@ -24,6 +24,14 @@ export class MemoryView implements StateView {
     return this.#entries.get(nameOf(key))?.[1];
   }
 
+  peek(key: Uint8Array): Uint8Array | undefined {
+    return this.get(key);
+  }
+
+  *keys(prefix: Uint8Array): Iterable<Uint8Array> {
+    for (const [key] of this.range(prefix)) yield key;
+  }
+
   *range(prefix: Uint8Array): Iterable<Entry> {
     const name = nameOf(prefix);
     const order = this.#ordered();

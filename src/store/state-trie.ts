@@ -24,12 +24,12 @@ export interface StateTrie {
 }
 
 /** Trie from the persisted value hashes: linear, no value is read. */
-export function loadStateTrie(derived: StateView): StateTrie {
+export function loadStateTrie(derived: Pick<StateView, "range">): StateTrie {
   return new CritBitTrie(derived.range(new Uint8Array(0)));
 }
 
 /** Trie from the values themselves, for a state without (trustworthy) derived data. */
-export function rebuildStateTrie(view: StateView): StateTrie {
+export function rebuildStateTrie(view: Pick<StateView, "range">): StateTrie {
   return new CritBitTrie(hashedEntries(view));
 }
 
@@ -197,7 +197,9 @@ class CritBitTrie implements StateTrie {
   }
 }
 
-function* hashedEntries(view: StateView): Iterable<readonly [Uint8Array, Uint8Array]> {
+function* hashedEntries(
+  view: Pick<StateView, "range">,
+): Iterable<readonly [Uint8Array, Uint8Array]> {
   for (const [key, value] of view.range(new Uint8Array(0))) yield [key, sha256(value)];
 }
 

@@ -1,7 +1,7 @@
 // The compliance suite: what every store must do, run against each of them by its own test file.
 // Owns no store and no test runner; a check throws when it does not hold.
 
-import { assert, compareBytes, concatBytes, equalBytes, present, utf8Bytes } from "gyrotron/base";
+import { assert, concatBytes, equalBytes, present, utf8Bytes } from "gyrotron/base";
 import type { Commit, StateView, StateWrite, Store } from "./contract.ts";
 
 /** How the suite makes stores; `reopen` closes one and opens what it left behind. */
@@ -110,11 +110,18 @@ function checkRanges(store: Store): void {
     .toReversed()
     .map((key) => ({ key: Uint8Array.from(key), value: Uint8Array.from(key) }));
   store.commit(commitOf(0n, writes));
-  const found = (prefix: number[]): number[][] =>
-    [...store.view.range(Uint8Array.from(prefix))].map(([key, value]) => {
-      assert(compareBytes(key, value) === 0);
+  const found = (prefix: number[]): number[][] => {
+    const entries = [...store.view.range(Uint8Array.from(prefix))];
+    const inOrder = [...store.view.keys(Uint8Array.from(prefix))];
+    assert(inOrder.length === entries.length);
+    return entries.map(([key, value], index) => {
+      assert(equalBytes(key, value));
+      assert(equalBytes(key, present(inOrder[index])));
+      assert(equalBytes(value, present(store.view.peek(key))));
       return [...key];
     });
+  };
+  assert(store.view.peek(Uint8Array.of(0x64)) === undefined);
   assertSame(found([]), keys);
   assertSame(found([0x62]), [
     [0x62, 0],
@@ -152,6 +159,8 @@ function checkSizes(store: Store): void {
     ]),
   );
   assert(equalBytes(present(store.view.get(utf8Bytes("large"))), large));
+  assert(equalBytes(present(store.view.peek(utf8Bytes("large"))), large));
+  assert(present(store.view.peek(utf8Bytes("none"))).length === 0);
   assert(present(store.view.get(utf8Bytes("none"))).length === 0);
   assert(present(store.view.first(utf8Bytes("none")))[1].length === 0);
 }

@@ -143,12 +143,16 @@ suite("one block", () => {
     let read = 0;
     const counting = {
       get: (key: Uint8Array) => network.view.get(key),
+      peek: (key: Uint8Array) => network.view.peek(key),
       first: (prefix: Uint8Array, from?: Uint8Array) => network.view.first(prefix, from),
       *range(prefix: Uint8Array) {
         for (const entry of network.view.range(prefix)) {
           if (entry[0][0] === KEY_PREFIX.timer[0]) read++;
           yield entry;
         }
+      },
+      *keys(prefix: Uint8Array) {
+        for (const [key] of this.range(prefix)) yield key;
       },
     };
     equal(network.replica.wakeup(counting), (1n << 64n) - 1n);

@@ -49,6 +49,12 @@ export class StateOverlay {
     return entry === undefined ? this.#view.get(key) : (entry.value as Uint8Array | undefined);
   }
 
+  /** Like `read`, in memory that the next read may overwrite. */
+  peek(key: Uint8Array): Uint8Array | undefined {
+    const entry = this.#ofType(key).get(formatHex(key));
+    return entry === undefined ? this.#view.peek(key) : (entry.value as Uint8Array | undefined);
+  }
+
   put<T>(codec: Codec<T>, key: Uint8Array, value: T): void {
     this.#set(codec as Codec<unknown>, key, value);
   }
@@ -60,7 +66,7 @@ export class StateOverlay {
   /** Keys under `prefix` that exist now, in ascending order, as long as `include` holds. */
   keys(prefix: Uint8Array, include: (key: Uint8Array) => boolean = () => true): Uint8Array[] {
     const found = new Map<string, Uint8Array>();
-    for (const [key] of this.#view.range(prefix)) {
+    for (const key of this.#view.keys(prefix)) {
       if (!include(key)) break;
       found.set(formatHex(key), key);
     }
@@ -76,7 +82,7 @@ export class StateOverlay {
   /** The first key under `prefix` that exists now. */
   firstKey(prefix: Uint8Array): Uint8Array | undefined {
     let first: Uint8Array | undefined;
-    for (const [key] of this.#view.range(prefix)) {
+    for (const key of this.#view.keys(prefix)) {
       if (this.#isDeleted(key)) continue;
       first = key;
       break;

@@ -363,7 +363,7 @@ export class ReplicaState {
       stableChunk: (index) => overlay.read(keys.stableChunkKey(id, index)),
       *heapChunks() {
         for (const key of overlay.keys(keys.heapPrefix(id))) {
-          yield [keys.parseHeapChunkKey(key).index, present(overlay.read(key))];
+          yield [keys.parseHeapChunkKey(key).index, present(overlay.peek(key))];
         }
       },
     };
