@@ -92,7 +92,7 @@ async function measure({ name, inputs, op, result }: Sample): Promise<(typeof re
   const graph: ResolvedGraph = { nodes, outputs: [{ name: "y", node: nodes.length - 1 }] };
   const device = await WasmDevice.create({ threads: 1 });
   new FunctionTables(device).provide(graph);
-  const loaded = new LoadedGraph(device, graph, compileFor(device, graph, false));
+  const loaded = new LoadedGraph(device, graph, compileFor(device, graph));
   const values: RunInputs = Object.fromEntries(inputs.map((type, i) => [`x${i}`, valueOf(type)]));
   loaded.write(values);
   const bytes = inputs.reduce((sum, type) => sum + storedBytes(type), 0);

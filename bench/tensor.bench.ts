@@ -17,7 +17,7 @@ import {
 } from "./tensor/peers.ts";
 import { createProbes, createSpinProbe, LOOP_MACS } from "./tensor/probes.ts";
 import { createOperands, createProduct } from "./tensor/product.ts";
-import { createAttention, createNorm, type Stream } from "./tensor/streams.ts";
+import { createAttention, createGraphNorm, createNorm, type Stream } from "./tensor/streams.ts";
 
 const SHAPES = [
   [576, 1536],
@@ -132,6 +132,8 @@ async function threads(): Promise<void> {
 async function memoryBound(): Promise<void> {
   const streams: Stream[] = [
     await createNorm(4096, 1024),
+    await createGraphNorm("rmsNorm", 4096, 1024),
+    await createGraphNorm("layerNorm", 4096, 1024),
     await createAttention(16, 64, 2048),
     await createAttention(16, 128, 2048),
   ];

@@ -2,9 +2,12 @@
 // cache. Each says how many bytes of operands it has, to be held against a copy of as many.
 
 import { createHash } from "node:crypto";
+import { assert } from "gyrotron/base";
 import { attentionScale } from "gyrotron/numerics";
+import { f32, GraphBuilder, hostF32, resolveGraph } from "gyrotron/tensor";
 import { WasmDevice } from "../../src/backend/wasm/device.ts";
 import { CACHE_HEADER_BYTES, cacheBytes, type KernelCall } from "../../src/backend/wasm/layout.ts";
+import { compileFor, LoadedGraph } from "../../src/backend/wasm/graph/run.ts";
 import { epsilonWords } from "../../src/backend/wasm/single-op.ts";
 
 /** An operation in place. */
@@ -18,11 +21,39 @@ export interface Stream {
   readonly close: () => Promise<void>;
 }
 
+/** A norm of `rows` rows of `columns` f32 as an op of a graph. */
+export async function createGraphNorm(
+  op: "rmsNorm" | "layerNorm",
+  rows: number,
+  columns: number,
+): Promise<Stream> {
+  const device = await WasmDevice.create({ threads: 1 });
+  const g = new GraphBuilder();
+  g.output("y", g[op](g.input("x", f32(rows, columns))));
+  const graph = resolveGraph(g.build(), {});
+  const loaded = new LoadedGraph(device, graph, compileFor(device, graph));
+  loaded.write({ x: hostF32([rows, columns], normValues(rows * columns)) });
+  return {
+    name: `${op} of a graph, ${rows} x ${columns}`,
+    bytes: rows * columns * 4,
+    run: () => loaded.compute(),
+    digest: () => {
+      const result = loaded.read(false);
+      assert(result.failure === undefined, "a norm cannot fail");
+      return digestOf(result.outputs["y"]!.data as Float32Array);
+    },
+    close: () => device.close(),
+  };
+}
+
+function normValues(length: number): Float32Array {
+  return Float32Array.from({ length }, (_, i) => (i % 997) - 500);
+}
+
 /** RMS norm of `rows` rows of `columns` f32. */
 export async function createNorm(rows: number, columns: number): Promise<Stream> {
   const device = await WasmDevice.create({ threads: 1 });
-  device.reserveScratch(columns * 2);
-  const x = device.place(Float32Array.from({ length: rows * columns }, (_, i) => (i % 997) - 500));
+  const x = device.place(normValues(rows * columns));
   const out = device.allocate(rows * columns * 4);
   const words = [x, columns, columns, ...epsilonWords(Math.fround(1e-5)), out];
   return {

@@ -2,7 +2,13 @@
 // The quick graph cases must reject every one; a mutant that survives is a missing case. For tests only.
 
 import { decodeF32, powerOfTwo } from "gyrotron/numerics";
-import type { GraphBackend, HostTensor, ResolvedGraph, RunInputs } from "gyrotron/tensor";
+import {
+  type GraphBackend,
+  type HostTensor,
+  placeOnHost,
+  type ResolvedGraph,
+  type RunInputs,
+} from "gyrotron/tensor";
 import {
   bfpOf,
   f32Of,
@@ -84,6 +90,7 @@ function mutant(name: string, mutated: readonly string[], mutate: Mutation): Gra
   return {
     name,
     mutated,
+    placeTensors: placeOnHost,
     runGraph: async (graph, inputs, options) => {
       const ops = { ...EXACT_GRAPH_OPS, ...mutate(graph, inputs) };
       return runReferenceGraph(ops, graph, inputs, options);

@@ -40,11 +40,15 @@ export async function openEncoder(
     tokenizer: decodeHubTokenizer(read(join(folder, TOKENIZER))),
   }));
   const backend = await createWasmBackend({ threads: options.threads });
+  const embedder = new TextEmbedder(model, tokenizer, backend);
   return {
     model,
     device: backend.device,
-    embedder: new TextEmbedder(model, tokenizer, backend),
-    close: () => backend.close(),
+    embedder,
+    close: async () => {
+      await embedder.close();
+      await backend.close();
+    },
   };
 }
 

@@ -4,7 +4,13 @@
 import { assert, present, utf8Bytes } from "gyrotron/base";
 import { createSha256 } from "gyrotron/hash";
 import type { HubTokenizer, PreparedEncoder } from "gyrotron/model";
-import { type GraphBackend, hostI32, resolveGraph, TensorError } from "gyrotron/tensor";
+import {
+  type GraphBackend,
+  hostI32,
+  type ResidentTensors,
+  resolveGraph,
+  TensorError,
+} from "gyrotron/tensor";
 import { GenerationError } from "./error.ts";
 
 /** The vector of a text. */
@@ -25,6 +31,8 @@ export class TextEmbedder {
   readonly #model: PreparedEncoder;
   readonly #tokenizer: HubTokenizer;
   readonly #backend: GraphBackend;
+  /** The parameters on the backend, once a text has been embedded. */
+  #resident: Promise<ResidentTensors> | undefined;
 
   constructor(model: PreparedEncoder, tokenizer: HubTokenizer, backend: GraphBackend) {
     this.#model = model;
@@ -46,6 +54,18 @@ export class TextEmbedder {
     return rows.map(({ tokens, isTruncated }, i) => {
       return { vector: present(vectors[i]), tokenCount: tokens.length, isTruncated };
     });
+  }
+
+  /** Frees the backend's memory; the next text takes it again. */
+  async close(): Promise<void> {
+    const resident = this.#resident;
+    this.#resident = undefined;
+    (await resident)?.free();
+  }
+
+  /** Parameters are valid as prepared: checking them took longer than a run. */
+  #parameters(): Promise<ResidentTensors> {
+    return (this.#resident ??= this.#backend.placeTensors(this.#model.parameters));
   }
 
   /** Tokens of a text. The last one, which ends it, stays where the text is cut. */
@@ -77,13 +97,14 @@ export class TextEmbedder {
     });
   }
 
-  /** Vectors of texts of one length. Parameters are valid as prepared: checking them took longer than a run. */
+  /** Vectors of texts of one length. */
   async #run(texts: readonly (readonly number[])[]): Promise<Float32Array[]> {
-    const { graph, parameters, shape } = this.#model;
+    const { graph, shape } = this.#model;
     const [batch, time] = [texts.length, present(texts[0]).length];
     const resolved = resolveGraph(graph, { batch, time });
     const tokens = hostI32([batch, time], texts.flat());
-    const result = await this.#backend.runGraph(resolved, { ...parameters, tokens });
+    const resident = await this.#parameters();
+    const result = await this.#backend.runGraph(resolved, { tokens }, { resident });
     if (result.failure !== undefined) {
       const { kind, node, row } = result.failure;
       const { op } = present(resolved.nodes[node]);

@@ -94,6 +94,15 @@ test("the same bits on the oracle, in every precision", async () => {
   equal(digests.size, 3);
 });
 
+test("an embedder that was closed goes on with the same bits", async () => {
+  const own = new TextEmbedder(prepareEncoder(decode()), tokenizer, wasm);
+  const expected = (await own.embed(TEXTS)).map(({ vector }) => vector);
+  await own.close();
+  const found = (await own.embed(TEXTS)).map(({ vector }) => vector);
+  deepEqual(embeddingsDigest(found), embeddingsDigest(expected));
+  await own.close();
+});
+
 test("a vector depends on its text alone", async () => {
   const together = await embedder.embed([...TEXTS, ...TEXTS]);
   for (const [i, text] of TEXTS.entries()) {

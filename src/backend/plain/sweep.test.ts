@@ -4,7 +4,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import { f32FromBits, roundToF32 } from "gyrotron/numerics";
-import type { UnaryOp } from "gyrotron/tensor";
+import { placeOnHost, type UnaryOp } from "gyrotron/tensor";
 import fc from "fast-check";
 import { createReferenceBackend, createWasmBackend } from "../index.ts";
 import { unaryFunction } from "../reference/graph/elementwise.ts";
@@ -83,6 +83,7 @@ test("a sweep says how far it is, and reports every function once", async () => 
 test("a sweep finds what is wrong", async () => {
   const oracle = createReferenceBackend();
   const wrong = {
+    placeTensors: placeOnHost,
     runGraph: async (...call: Parameters<typeof oracle.runGraph>) => {
       const [graph, inputs] = call;
       const nodes = graph.nodes.map((node) =>

@@ -2,7 +2,14 @@
 // fails (docs/spec/01-numerics.md section 22).
 
 import { present } from "gyrotron/base";
-import type { HostTensor, ResolvedGraph, RunInputs, RunOptions, RunResult } from "gyrotron/tensor";
+import {
+  allInputs,
+  type HostTensor,
+  type ResolvedGraph,
+  type RunInputs,
+  type RunOptions,
+  type RunResult,
+} from "gyrotron/tensor";
 import { evaluate, type GraphOps } from "./graph/ops.ts";
 
 export { EXACT_GRAPH_OPS, type GraphOps } from "./graph/ops.ts";
@@ -15,9 +22,10 @@ export function runReferenceGraph(
   options: RunOptions = {},
 ): RunResult {
   const values: HostTensor[] = [];
+  const given = allInputs(inputs, options);
   for (const [index, node] of graph.nodes.entries()) {
     if (node.op === "input") {
-      values.push(present(inputs[node.name], "an input is missing"));
+      values.push(present(given[node.name], "an input is missing"));
       continue;
     }
     if (node.op === "constant") {

@@ -6,6 +6,7 @@ import {
   type GraphBackend,
   type OpCall,
   type OpResult,
+  placeOnHost,
 } from "gyrotron/tensor";
 import { ReferenceDecoder } from "./decoder.ts";
 import { EXACT_GRAPH_OPS, type GraphOps, runReferenceGraph } from "./graph.ts";
@@ -28,6 +29,7 @@ export function createReferenceBackend(
       return runReference(ops, call);
     },
     runGraph: async (graph, inputs, options) => runReferenceGraph(graphOps, graph, inputs, options),
+    placeTensors: placeOnHost,
     createDecoder: async (weights) => new ReferenceDecoder(weights, ops),
     close: async () => {},
   };

@@ -24,6 +24,7 @@ export async function createWasmBackend(
     async createDecoder(weights) {
       return new WasmDecoder(await WasmDevice.create(settings), weights);
     },
+    placeTensors: (tensors) => graphs.placeTensors(tensors),
     runGraph: (graph, inputs, runOptions) => graphs.runGraph(graph, inputs, runOptions),
     close: () => device.close(),
   };

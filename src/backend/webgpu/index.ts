@@ -39,6 +39,7 @@ export async function openWebGpuBackend(
     device: `webgpu: ${device.name}, ${dot.name}`,
     run: (call) => runSingleOp(device, dot, call),
     createDecoder: (weights) => WebGpuDecoder.create(device, dot, weights, options),
+    placeTensors: (tensors) => graphs.placeTensors(tensors),
     runGraph: (graph, inputs, runOptions) => graphs.runGraph(graph, inputs, runOptions),
     close: async () => {
       graphs.close();

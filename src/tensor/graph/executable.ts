@@ -1,6 +1,7 @@
 // What backends see and offer: a graph with all sizes known, and its results or its first error.
 
 import type { InputRole, Node } from "./op.ts";
+import type { ResidentTensors } from "./resident.ts";
 import type { HostTensor } from "./value.ts";
 
 /** A graph whose dimensions are numbers; only nodes that the outputs need, inputs before users. */
@@ -41,11 +42,18 @@ export interface GraphBackend {
    * Inputs have been checked against the graph (types, shapes, ranges of mantissas) by the caller.
    */
   runGraph(graph: ResolvedGraph, inputs: RunInputs, options?: RunOptions): Promise<RunResult>;
+  /**
+   * Copies tensors to where the backend runs; `options.resident` names them as inputs of any run, by any graph.
+   * They have been checked as `inputs` have. @throws TensorError `tensor/limit`, `tensor/closed`
+   */
+  placeTensors(tensors: RunInputs): Promise<ResidentTensors>;
 }
 
-/** What a run keeps. */
+/** What a run keeps, and what is there already. */
 export interface RunOptions {
   readonly trace?: boolean;
+  /** Tensors of the same backend: inputs of their names are these, and `inputs` need not have them. */
+  readonly resident?: ResidentTensors | undefined;
 }
 
 /** The inputs of a resolved graph in the order of their nodes. */

@@ -12,6 +12,7 @@ export { decodeGraph } from "./decode.ts";
 export { type Dim, type DimLike, type DimSymbol, type DimTerm, formatDim } from "./dimension.ts";
 export { encodeGraph, hashGraph } from "./encode.ts";
 export * from "./executable.ts";
+export * from "./resident.ts";
 export { type Graph, type GraphInput, type GraphOutput, inputsOf } from "./graph.ts";
 export * from "./host-tensor.ts";
 export {

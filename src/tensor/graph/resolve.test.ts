@@ -10,6 +10,7 @@ import type { GraphBackend } from "./executable.ts";
 import type { Graph } from "./graph.ts";
 import { hostF32, hostI32 } from "./host-tensor.ts";
 import { bfp, f32, i32 } from "./op-builder.ts";
+import { placeOnHost } from "./resident.ts";
 import { prepareRun, resolveGraph, runGraph } from "./resolve.ts";
 import type { HostTensor } from "./value.ts";
 
@@ -165,6 +166,7 @@ test("a run gives outputs or an error with the op and its row", async () => {
   const graph = g.build();
   const x = hostF32([2], [1, 0]);
   const fails: GraphBackend = {
+    placeTensors: placeOnHost,
     runGraph: async () => ({ failure: { kind: "non-finite", node: 1, row: 0 } }),
   };
   await rejects(runGraph(fails, graph, { x }), (error: TensorError) => {
@@ -178,6 +180,7 @@ test("a run gives outputs or an error with the op and its row", async () => {
     return true;
   });
   const works: GraphBackend = {
+    placeTensors: placeOnHost,
     runGraph: async (_, given) => ({ failure: undefined, outputs: given, trace: undefined }),
   };
   deepEqual(await runGraph(works, graph, { x, z: hostI32([], [1]) }), { x });

@@ -11,7 +11,6 @@ import {
   rowCount,
   type TensorType,
 } from "gyrotron/tensor";
-import { roundUp } from "../layout.ts";
 import { epsilonWords } from "../single-op.ts";
 import { compileAttention, compileMatmul, contractionWorkspace } from "./compile-contract.ts";
 import { compileMove, moveWorkspace } from "./compile-move.ts";

@@ -7,7 +7,7 @@ import { storedBytes } from "./storage.ts";
 /** Offsets of a graph's values in its arena. */
 export interface Placement {
   readonly bytes: number;
-  /** By node. */
+  /** By node; meaningless where the value lies elsewhere. */
   readonly values: readonly number[];
   /** By node; meaningless where the node needs no workspace. */
   readonly workspaces: readonly number[];
@@ -17,6 +17,8 @@ export interface Placement {
 export interface NodeNeed {
   /** Whether the node's value is its operand's memory, as it moves nothing. */
   readonly isAlias: boolean;
+  /** Whether the value lies outside the arena. */
+  readonly isElsewhere: boolean;
   /** Bytes needed while the node runs. */
   readonly workspace: number;
 }
@@ -31,7 +33,7 @@ export function placeGraph(
   const places: number[] = [];
   const workspaces: number[] = [];
   graph.nodes.forEach((node, i) => {
-    const { isAlias, workspace } = needs[i]!;
+    const { isAlias, isElsewhere, workspace } = needs[i]!;
     const inputs = node.inputs.map((input) => places[input]!);
     workspaces.push(planned.length);
     if (workspace > 0) {
@@ -40,7 +42,8 @@ export function placeGraph(
       inputs.push(planned.length - 1);
     }
     places.push(planned.length);
-    planned.push({ op: opOf(node.op, isAlias), inputs, bytes: storedBytes(node.type) });
+    const bytes = isElsewhere ? 0 : storedBytes(node.type);
+    planned.push({ op: opOf(node.op, isAlias), inputs, bytes });
   });
   const outputs = graph.outputs.map(({ node }) => places[node]!);
   const { offsets, peakBytes } = planMemory(planned, outputs, { keepAll });

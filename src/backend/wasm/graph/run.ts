@@ -5,6 +5,7 @@ import { assert, present } from "gyrotron/base";
 import type {
   GraphBackend,
   HostTensor,
+  ResidentTensors,
   ResolvedGraph,
   RunInputs,
   RunOptions,
@@ -13,18 +14,30 @@ import type {
 import type { WasmDevice } from "../device.ts";
 import { compileGraph, type GraphProgram } from "./program.ts";
 import { findFailure } from "./record.ts";
+import { type PlacedTensor, ResidentMemory, WasmResident } from "./resident.ts";
 import { readTensor, writeTensor } from "./storage.ts";
 import { FunctionTables } from "./tables.ts";
+
+type Residents = ReadonlyMap<string, PlacedTensor>;
+
+const NONE: Residents = new Map();
 
 /** Graphs on one device. */
 export class WasmGraphs implements GraphBackend {
   readonly #device: WasmDevice;
   readonly #tables: FunctionTables;
-  readonly #programs: WeakMap<ResolvedGraph, GraphProgram> = new WeakMap();
+  readonly #memory: ResidentMemory;
+  readonly #programs: WeakMap<ResolvedGraph, { program: GraphProgram; resident: Residents }> =
+    new WeakMap();
 
   constructor(device: WasmDevice) {
     this.#device = device;
     this.#tables = new FunctionTables(device);
+    this.#memory = new ResidentMemory(device);
+  }
+
+  async placeTensors(tensors: RunInputs): Promise<ResidentTensors> {
+    return this.#memory.place(tensors);
   }
 
   /** @throws TensorError `tensor/limit` if the values do not fit into 4 GiB, `tensor/closed` */
@@ -34,10 +47,13 @@ export class WasmGraphs implements GraphBackend {
     options: RunOptions = {},
   ): Promise<RunResult> {
     const device = this.#device;
+    const resident = this.#residentsOf(options);
     this.#tables.provide(graph);
     const mark = device.mark;
     const isTraced = options.trace === true;
-    const program = isTraced ? compileFor(device, graph, true) : this.#programOf(graph);
+    const program = isTraced
+      ? compileFor(device, graph, { keepsAll: true, resident })
+      : this.#programOf(graph, resident);
     try {
       const loaded = new LoadedGraph(device, graph, program);
       loaded.write(inputs);
@@ -48,12 +64,18 @@ export class WasmGraphs implements GraphBackend {
     }
   }
 
-  /** The graph's program for the device's present mark; what a mark is changes seldom. */
-  #programOf(graph: ResolvedGraph): GraphProgram {
+  #residentsOf({ resident }: RunOptions): Residents {
+    if (resident === undefined) return NONE;
+    assert(resident instanceof WasmResident, "resident tensors of another backend");
+    return resident.tensorsIn(this.#memory);
+  }
+
+  /** The graph's program for the device's present mark and these tensors; both change seldom. */
+  #programOf(graph: ResolvedGraph, resident: Residents): GraphProgram {
     const kept = this.#programs.get(graph);
-    if (kept !== undefined && kept.base === this.#device.mark) return kept;
-    const program = compileFor(this.#device, graph, false);
-    this.#programs.set(graph, program);
+    if (kept?.program.base === this.#device.mark && kept.resident === resident) return kept.program;
+    const program = compileFor(this.#device, graph, { resident });
+    this.#programs.set(graph, { program, resident });
     return program;
   }
 }
@@ -62,9 +84,10 @@ export class WasmGraphs implements GraphBackend {
 export function compileFor(
   device: WasmDevice,
   graph: ResolvedGraph,
-  keepsAll: boolean,
+  { keepsAll = false, resident = NONE }: { keepsAll?: boolean; resident?: Residents } = {},
 ): GraphProgram {
-  return compileGraph(graph, { base: device.mark, threads: device.threads, keepsAll });
+  const { mark, threads } = device;
+  return compileGraph(graph, { base: mark, threads, keepsAll, resident });
 }
 
 /** A graph in device memory. Valid until the device's memory is released. */
@@ -82,12 +105,14 @@ export class LoadedGraph {
     for (const { address, words } of program.data) device.write(address, words);
   }
 
-  /** Copies the operands of a run into their places. */
+  /** Copies the operands of a run into their places, but those that are resident. */
   write(inputs: RunInputs): void {
     this.#graph.nodes.forEach((node, i) => {
       const address = this.#program.values[i]!;
       if (node.op === "constant") writeTensor(this.#device, address, node.value);
-      if (node.op === "input") writeTensor(this.#device, address, present(inputs[node.name]));
+      // Below the program lies what outlives the run.
+      if (node.op !== "input" || address < this.#program.base) return;
+      writeTensor(this.#device, address, present(inputs[node.name]));
     });
   }
 

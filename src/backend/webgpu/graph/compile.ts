@@ -30,6 +30,8 @@ export interface CompileOptions {
   readonly buffers: number;
   /** Threads of a row; chosen by its length if left out. */
   readonly rowWorkgroup: number | undefined;
+  /** Inputs that are on the device already. */
+  readonly resident?: ReadonlySet<string>;
 }
 
 /** Nodes in one elementwise kernel at most. */
@@ -39,7 +41,7 @@ const OWN_BUFFERS = 2;
 
 /** The plan of a graph. @throws TensorError `tensor/unsupported` */
 export function compileGraph(graph: ResolvedGraph, options: CompileOptions): Plan {
-  const plan = new Plan(graph, options.dot, options.rowWorkgroup);
+  const plan = new Plan(graph, options.dot, options.rowWorkgroup, options.resident);
   const fusion = fuse(graph, {
     buffers: options.buffers - OWN_BUFFERS,
     members: options.trace ? 1 : MEMBERS_MAX,
@@ -58,7 +60,7 @@ export function compileGraph(graph: ResolvedGraph, options: CompileOptions): Pla
 function planNode(plan: Plan, index: number, node: Node<number>, fusion: Fusion): void {
   switch (node.op) {
     case "input":
-      plan.alias(index, plan.inputSlot(wordsOf(node.type)));
+      plan.alias(index, plan.inputSlot(node.name, wordsOf(node.type)));
       return;
     case "constant":
       plan.alias(index, plan.constant(node.value, wordsOf(node.type)));

@@ -16,6 +16,7 @@ import {
   type Value,
 } from "../../graph-cases/draft.ts";
 import { createReferenceBackend } from "../../reference/index.ts";
+import { findResidentFaults, placingBackend } from "../../resident-fixture.ts";
 import { WebGpuDevice } from "../device.ts";
 import type { Gpu } from "../gpu-interface.ts";
 import { DOT_NATIVE, DOT_PLAIN } from "../wgsl/dot.ts";
@@ -46,6 +47,20 @@ function declareTests(): void {
     for (let seed = 0; seed < CHAINS; seed++) {
       await agree(graphs, graphCase(`webgpu/chain/${seed}`, drawChain));
     }
+  });
+
+  test("resident tensors by their contract, and in drawn chains and products", async () => {
+    const graphs = new WebGpuGraphs(await open(0xffff_ffff), DOT_NATIVE);
+    assert.deepEqual(await findResidentFaults(graphs), []);
+    const placing = placingBackend(graphs);
+    for (let seed = 0; seed < 2; seed++) {
+      await agree(placing, graphCase(`webgpu/chain/${seed}`, drawChain));
+    }
+    const product = graphCase("webgpu/matmul/resident", (draft) => {
+      draft.matmul(draft.bfp([3, 40], 14, [-20, -3]), draft.bfp([7, 40], 8, [-20, -3], true));
+    });
+    for (let i = 0; i < 3; i++) await agree(placing, product);
+    placing.freeAll();
   });
 
   test("matmuls over the edges of every tile, in bytes and words, shared and batched", async () => {

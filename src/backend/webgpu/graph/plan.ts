@@ -83,11 +83,18 @@ export class Plan {
   /** The dot product of bytes that the device computes rightly. */
   readonly dot: WgslPiece;
   readonly #values: (Slot | undefined)[];
+  readonly #resident: ReadonlySet<string>;
 
-  constructor(graph: ResolvedGraph, dot: WgslPiece, rowWorkgroup?: number) {
+  constructor(
+    graph: ResolvedGraph,
+    dot: WgslPiece,
+    rowWorkgroup?: number,
+    resident: ReadonlySet<string> = new Set(),
+  ) {
     this.graph = graph;
     this.dot = dot;
     this.rowWorkgroup = rowWorkgroup;
+    this.#resident = resident;
     this.#values = graph.nodes.map(() => undefined);
   }
 
@@ -134,9 +141,9 @@ export class Plan {
     return this.#addSlot(words, "kernel");
   }
 
-  /** A buffer that the host writes for each run. */
-  inputSlot(words: number): Slot {
-    return this.#addSlot(words, "run");
+  /** A buffer that the host writes for each run, or once if the input is resident. */
+  inputSlot(name: string, words: number): Slot {
+    return this.#addSlot(words, this.#resident.has(name) ? "graph" : "run");
   }
 
   /** A buffer for the value of a constant. */

@@ -5,6 +5,7 @@ import { assert, present } from "gyrotron/base";
 import type {
   GraphBackend,
   HostTensor,
+  ResidentTensors,
   ResolvedGraph,
   RunFailure,
   RunInputs,
@@ -20,6 +21,7 @@ import { compileGraph } from "./compile.ts";
 import { hostOfWords, wordsOfHost } from "./host-words.ts";
 import type { Kernel } from "./kernel.ts";
 import { type Plan, wordsOf } from "./plan.ts";
+import { WebGpuResident } from "./resident.ts";
 
 /** Storage buffers that every adapter lets a kernel have. */
 const BUFFERS_MAX = 8;
@@ -42,11 +44,17 @@ interface Program {
   readonly allocation: Allocation;
   /** Parameters of all steps. */
   readonly uniform: GpuBuffer;
-  /** Constants by slot. The host frees them with the program, which lives as long as its graph. */
+  /** Constants and resident inputs by slot. The host frees constants with the program. */
   readonly resident: ReadonlyMap<number, GpuBuffer>;
   readonly paramOffsets: readonly number[];
   /** Nodes whose values are read. */
   readonly wanted: readonly number[];
+}
+
+/** Programs as long as their graphs live. */
+class Programs {
+  readonly plain: WeakMap<ResolvedGraph, Promise<Program>> = new WeakMap();
+  readonly traced: WeakMap<ResolvedGraph, Promise<Program>> = new WeakMap();
 }
 
 /** Graphs on one device. */
@@ -54,8 +62,9 @@ export class WebGpuGraphs implements GraphBackend {
   readonly #device: WebGpuDevice;
   readonly #dot: WgslPiece;
   readonly #settings: GraphSettings;
-  readonly #programs: WeakMap<ResolvedGraph, Promise<Program>> = new WeakMap();
-  readonly #traced: WeakMap<ResolvedGraph, Promise<Program>> = new WeakMap();
+  readonly #programs: Programs = new Programs();
+  /** Those of graphs that read resident tensors. */
+  readonly #withResident: WeakMap<ResidentTensors, Programs> = new WeakMap();
   #functionTable: GpuBuffer | undefined;
 
   /** `dot` is the dot product of bytes that the device computes rightly, from dot-choice.ts. */
@@ -72,16 +81,22 @@ export class WebGpuGraphs implements GraphBackend {
     options: RunOptions = {},
   ): Promise<RunResult> {
     this.#device.check();
-    const program = await this.#programFor(graph, options.trace === true);
+    const program = await this.#programFor(graph, options);
     const words = await this.#execute(program, inputs);
     const failure = findFailure(graph, words.subarray(0, 2 * graph.nodes.length));
     if (failure !== undefined) return { failure };
     return resultOf(program, words.subarray(2 * graph.nodes.length), options.trace === true);
   }
 
+  /** @throws TensorError `tensor/limit`, `tensor/device-lost`, `tensor/device-memory` */
+  async placeTensors(tensors: RunInputs): Promise<ResidentTensors> {
+    this.#device.check();
+    return WebGpuResident.place(this.#device, tensors);
+  }
+
   /** Dispatches of a run of a graph. */
   async countDispatches(graph: ResolvedGraph): Promise<number> {
-    return (await this.#programFor(graph, false)).plan.steps.length;
+    return (await this.#programFor(graph, {})).plan.steps.length;
   }
 
   /** Frees what is on the device. */
@@ -90,22 +105,44 @@ export class WebGpuGraphs implements GraphBackend {
     this.#functionTable = undefined;
   }
 
-  #programFor(graph: ResolvedGraph, trace: boolean): Promise<Program> {
-    const programs = trace ? this.#traced : this.#programs;
+  #programFor(graph: ResolvedGraph, options: RunOptions): Promise<Program> {
+    const resident = this.#residentOf(options);
+    const trace = options.trace === true;
+    const { plain, traced } = this.#programsWith(resident);
+    const programs = trace ? traced : plain;
     const known = programs.get(graph);
     if (known !== undefined) return known;
-    const program = this.#build(graph, trace);
+    const program = this.#build(graph, trace, resident);
     programs.set(graph, program);
     program.catch(() => programs.delete(graph));
     return program;
   }
 
-  async #build(graph: ResolvedGraph, trace: boolean): Promise<Program> {
+  #residentOf({ resident }: RunOptions): WebGpuResident | undefined {
+    if (resident === undefined) return undefined;
+    assert(resident instanceof WebGpuResident, "resident tensors of another backend");
+    resident.check(this.#device);
+    return resident;
+  }
+
+  #programsWith(resident: WebGpuResident | undefined): Programs {
+    if (resident === undefined) return this.#programs;
+    const programs = this.#withResident.get(resident) ?? new Programs();
+    this.#withResident.set(resident, programs);
+    return programs;
+  }
+
+  async #build(
+    graph: ResolvedGraph,
+    trace: boolean,
+    given: WebGpuResident | undefined,
+  ): Promise<Program> {
     const plan = compileGraph(graph, {
       trace,
       dot: this.#dot,
       buffers: BUFFERS_MAX,
       rowWorkgroup: this.#settings.rowWorkgroup,
+      resident: given?.names ?? new Set(),
     });
     const wanted = trace
       ? graph.nodes.map((_, i) => i)
@@ -128,13 +165,17 @@ export class WebGpuGraphs implements GraphBackend {
         allocation,
         paramOffsets,
         uniform,
-        resident: this.#uploadConstants(plan),
+        resident: this.#residentOfPlan(plan, given),
       };
     });
   }
 
-  #uploadConstants(plan: Plan): Map<number, GpuBuffer> {
+  #residentOfPlan(plan: Plan, given: WebGpuResident | undefined): Map<number, GpuBuffer> {
     const resident = new Map<number, GpuBuffer>();
+    plan.graph.nodes.forEach((node, i) => {
+      const buffer = node.op === "input" ? given?.bufferOf(node) : undefined;
+      if (buffer !== undefined) resident.set(plan.value(i).index, buffer);
+    });
     for (const { slot, value } of plan.constants) {
       resident.set(slot.index, this.#device.upload(wordsOfHost(value)));
     }
@@ -164,15 +205,17 @@ export class WebGpuGraphs implements GraphBackend {
   }
 
   #write(
-    { plan, allocation }: Program,
+    { plan, allocation, resident }: Program,
     inputs: RunInputs,
     buffers: readonly GpuBuffer[],
     status: GpuBuffer,
   ): void {
     plan.graph.nodes.forEach((node, i) => {
       if (node.op !== "input") return;
+      const slot = plan.value(i).index;
+      if (resident.has(slot)) return;
       const value = present(inputs[node.name], `the input ${node.name} is missing`);
-      const buffer = allocation.of[plan.value(i).index]!;
+      const buffer = allocation.of[slot]!;
       if (buffer >= 0) this.#device.write(buffers[buffer]!, 0, wordsOfHost(value));
     });
     this.#device.write(status, 0, new Uint32Array(2 * plan.graph.nodes.length).fill(NONE));
