@@ -7,6 +7,7 @@ import { type JobRun, type LanguageModel, type RunControls, runJob } from "gyrot
 import { createWasmBackend } from "gyrotron/backend/wasm";
 import type { Job } from "gyrotron/job";
 import { createGenerator, type TextGenerator } from "gyrotron/learn";
+import { handedOver } from "gyrotron/model";
 import {
   BUNDLED_MODEL,
   bundledModelPath,
@@ -64,7 +65,8 @@ export class LocalModel {
     installNodeHashes();
     const model = loadModel(findModel(name, options), options.precision);
     const backend = await createWasmBackend({ threads: options.threads });
-    return new LocalModel(model, await createGenerator(model.prepared, { backend }), backend);
+    const prepared = { ...model.prepared, weights: handedOver(model.prepared.weights) };
+    return new LocalModel(model, await createGenerator(prepared, { backend }), backend);
   }
 
   /** Runs a job; `onText` gets each new piece of the text. */

@@ -14,6 +14,7 @@ export * from "./error.ts";
 export { decodeGgufHeader, type GgufHeader } from "./gguf/container.ts";
 export { decodeGgufModel } from "./gguf/decoder.ts";
 export { beginsTexts, chatTemplateOf, decodeGgufTokenizer } from "./gguf/tokenizer.ts";
+export { handedOver } from "./handed-over.ts";
 export { decodeHubTokenizer, HubTokenizer, reopenHubTokenizer } from "./hub-tokenizer.ts";
 export { decodeHuggingFace } from "./hugging-face.ts";
 export { decodeLlama2c } from "./llama2c.ts";

@@ -3,10 +3,11 @@
 
 import { parentPort, workerData } from "node:worker_threads";
 import { type LanguageModel, runJob } from "gyrotron/accelerator";
-import { createWasmBackend } from "gyrotron/backend";
+import { createWasmBackend } from "gyrotron/backend/wasm";
 import { equalBytes, present } from "gyrotron/base";
 import type { Job, ModelRecord } from "gyrotron/job";
 import { createGenerator, type TextGenerator } from "gyrotron/learn";
+import { handedOver } from "gyrotron/model";
 import { installNodeCrypto } from "../crypto-provider.ts";
 import { failureFrom } from "../worker-protocol.ts";
 import type {
@@ -47,7 +48,8 @@ async function load(): Promise<{ models: ModelRecord[]; device: string }> {
     const model = loadModel(path);
     const backend = await createWasmBackend({ threads });
     ({ device } = backend);
-    models.push({ model, generator: await createGenerator(model.prepared, { backend }) });
+    const prepared = { ...model.prepared, weights: handedOver(model.prepared.weights) };
+    models.push({ model, generator: await createGenerator(prepared, { backend }) });
   }
   return { models: models.map(({ model }) => model.record), device };
 }
