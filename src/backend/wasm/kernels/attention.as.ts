@@ -8,7 +8,7 @@
 // The quotient O / L has O < 2^39, L < 2^26: a binary64 quotient cannot come to lie on or across the middle
 // of two f32, because it differs from any such middle by a factor of at least 1 + 2^-51 or equals it.
 
-import { addDot, addUpper, highPair, keepLower, laneSums, lowPair, whole } from "./dot.as";
+import { addDot, addUpper, anyBad, highPair, keepLower, laneSums, lowPair, whole } from "./dot.as";
 import { exp2Lanes, powersOfTwo, roundLanes, upper } from "./graph-lanes.as";
 import { quantizeRow } from "./row.as";
 import { isBad, power, roundOnce } from "./scalar.as";
@@ -28,16 +28,48 @@ export function rotateSlice(
 ): bool {
   const e = quantizeRow(x, size, padded, 16, -149, grid);
   const factor = power(e - 15);
+  const factors = f64x2.splat(factor);
   const pairs = size >> 1;
-  let good = true;
-  for (let i = 0; i < pairs; i++) {
+  let magnitudes = i32x4.splat(0);
+  let i = 0;
+  // |a|, |b| <= 32767 and c^2 + s^2 <= 32769^2: both sums are below 2^31.
+  for (; i + 4 <= pairs; i += 4) {
+    const turns = angles + (<usize>i << 3);
+    const c = v128.shuffle<i32>(v128.load(turns), v128.load(turns, 16), 0, 2, 4, 6);
+    const s = v128.shuffle<i32>(v128.load(turns), v128.load(turns, 16), 1, 3, 5, 7);
+    let a: v128;
+    let b: v128;
+    if (interleaved) {
+      const both = v128.load(grid + (<usize>i << 2));
+      a = i32x4.shr_s(i32x4.shl(both, 16), 16);
+      b = i32x4.shr_s(both, 16);
+    } else {
+      a = i32x4.extend_low_i16x8_s(v128.load64_zero(grid + (<usize>i << 1)));
+      b = i32x4.extend_low_i16x8_s(v128.load64_zero(grid + (<usize>(i + pairs) << 1)));
+    }
+    const first = i32x4.sub(i32x4.mul(a, c), i32x4.mul(b, s));
+    const second = i32x4.add(i32x4.mul(a, s), i32x4.mul(b, c));
+    const left = scaledLanes(first, factors);
+    const right = scaledLanes(second, factors);
+    if (interleaved) {
+      const at = y + (<usize>i << 3);
+      v128.store(at, v128.shuffle<i32>(left, right, 0, 4, 1, 5));
+      v128.store(at, v128.shuffle<i32>(left, right, 2, 6, 3, 7), 16);
+    } else {
+      v128.store(y + (<usize>i << 2), left);
+      v128.store(y + (<usize>(i + pairs) << 2), right);
+    }
+    magnitudes = i32x4.max_u(magnitudes, i32x4.shl(left, 1));
+    magnitudes = i32x4.max_u(magnitudes, i32x4.shl(right, 1));
+  }
+  let good = !anyBad(magnitudes);
+  for (; i < pairs; i++) {
     const first = <usize>(interleaved ? 2 * i : i);
     const second = <usize>(interleaved ? 2 * i + 1 : i + pairs);
     const c = load<i32>(angles + (<usize>i << 3));
     const s = load<i32>(angles + (<usize>i << 3) + 4);
     const a = <i32>load<i16>(grid + (first << 1));
     const b = <i32>load<i16>(grid + (second << 1));
-    // |a|, |b| <= 32767 and c^2 + s^2 <= 32769^2: both sums are below 2^31.
     const left = roundOnce(<f64>(a * c - b * s) * factor);
     const right = roundOnce(<f64>(a * s + b * c) * factor);
     store<f32>(y + (first << 2), left);
@@ -46,6 +78,13 @@ export function rotateSlice(
     if (isBad(reinterpret<i32>(right) & 0x7fffffff)) good = false;
   }
   return good;
+}
+
+/** Four integers times a power of two, each rounded once. */
+// @ts-ignore: decorator
+@inline
+function scaledLanes(x: v128, factor: v128): v128 {
+  return roundLanes(f64x2.mul(lowPair(x), factor), f64x2.mul(highPair(x), factor));
 }
 
 /** Writes a V row of i16 into its interleaved place. */
