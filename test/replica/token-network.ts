@@ -1,7 +1,7 @@
 // A replica with users who have keys, for tests of the token canisters: calls by name with Candid
 // values, decoded answers, balances.
 
-import { equal } from "node:assert/strict";
+import { equal, ok } from "node:assert/strict";
 import { concatBytes, decodeWith, u64BigEndian, utf8Bytes } from "gyrotron/base";
 import { decodeCandid, encodeCandid, toIdlPrincipal } from "gyrotron/candid";
 import {
@@ -131,4 +131,26 @@ export function payment(
 function typesOf(canisterId: Uint8Array, name: string): { argument: never; result: never } {
   const found = SYSTEM_CANISTERS.find(({ id }) => id.toHex() === canisterId.toHex());
   return found!.methods[name] as unknown as { argument: never; result: never };
+}
+
+export const alice: User = createUser("alice");
+export const bob: User = createUser("bob");
+
+/** A network where Alice has 100 ICP and 100 T cycles. */
+export function withAlice(): TokenNetwork {
+  const network = new TokenNetwork();
+  const icp = network.ask(
+    ANYONE,
+    ICP_LEDGER_ID,
+    "icrc1_transfer",
+    transferTo(alice.principal, 10_000_000_000n),
+  );
+  ok(icp !== null && typeof icp === "object" && "Ok" in icp);
+  network.ask(
+    ANYONE,
+    CYCLES_LEDGER_ID,
+    "icrc1_transfer",
+    transferTo(alice.principal, 100n * 10n ** 12n),
+  );
+  return network;
 }

@@ -93,7 +93,7 @@ function authorizePath(
         ? grant([...path])
         : INVALID_PATH;
     case "request_status":
-      return authorizeRequestStatus(path, options);
+      return authorizeRequestStatus(path);
     case "canister":
       return authorizeCanister(path, options);
     default:
@@ -138,10 +138,7 @@ function showsRanges(id: Uint8Array, { version, rootSubnetId }: ReadStateOptions
 }
 
 /** Grants the whole status: agents want to see that a field they did not ask for is absent. */
-function authorizeRequestStatus(
-  path: readonly Uint8Array[],
-  options: ReadStateOptions,
-): ReadStateGrant | Refusal {
+function authorizeRequestStatus(path: readonly Uint8Array[]): ReadStateGrant | Refusal {
   const isShaped = path.length === 2 || isField(path, 2, REQUEST_FIELDS);
   if (!isShaped) return INVALID_PATH;
   const id = path[1]!;
