@@ -2,7 +2,7 @@
 // replicated state, updated in place. Holds one hash a node and the keys, never values. Where the
 // value hashes are kept between runs is the caller's matter (`derived`).
 
-import { assert, compareBytes, present, u32BigEndian } from "gyrotron/base";
+import { assert, compareBytes, present } from "gyrotron/base";
 import { sha256 } from "gyrotron/crypto";
 import type { StateView, StateWrite } from "./contract.ts";
 
@@ -221,22 +221,34 @@ function firstDifferentBit(left: Uint8Array, right: Uint8Array): number {
   assert(false, "state keys are prefix-free");
 }
 
+/** Preimage of a fork's hash, used again and again: a start hashes hundreds of thousands. */
+const forkPreimage: Uint8Array = new Uint8Array(1 + 2 * HASH_BYTES);
+forkPreimage[0] = TAG_FORK;
+
 /** Hash of a subtree. The depth is at most the bits of a key, so recursion is bounded. */
 function hashOf(node: TrieNode): Uint8Array {
   if (node.hash !== undefined) return node.hash;
-  if (node.kind === "leaf") {
-    node.hash = sha256(
-      Uint8Array.of(TAG_LEAF),
-      u32BigEndian(node.key.length),
-      node.key,
-      node.valueHash,
-    );
-  } else {
-    const preimage = new Uint8Array(1 + 2 * HASH_BYTES);
-    preimage[0] = TAG_FORK;
-    preimage.set(hashOf(node.left), 1);
-    preimage.set(hashOf(node.right), 1 + HASH_BYTES);
-    node.hash = sha256(preimage);
+  if (node.kind === "leaf") node.hash = sha256(leafPreimage(node));
+  else {
+    const left = hashOf(node.left);
+    const right = hashOf(node.right);
+    forkPreimage.set(left, 1);
+    forkPreimage.set(right, 1 + HASH_BYTES);
+    node.hash = sha256(forkPreimage);
   }
   return node.hash;
+}
+
+/** Tag, length of the key as u32 big-endian, key, hash of the value. */
+function leafPreimage({ key, valueHash }: Leaf): Uint8Array {
+  const { length } = key;
+  const preimage = new Uint8Array(5 + length + HASH_BYTES);
+  preimage[0] = TAG_LEAF;
+  preimage[1] = length >>> 24;
+  preimage[2] = length >>> 16;
+  preimage[3] = length >>> 8;
+  preimage[4] = length;
+  preimage.set(key, 5);
+  preimage.set(valueHash, 5 + length);
+  return preimage;
 }
