@@ -146,6 +146,8 @@ function gpt2Layer(reader: TensorReader, at: string, shape: ModelSource["shape"]
   });
 }
 
+const TURNED_COLUMNS = 16;
+
 /** Columns `first` to `first + count` of `[inputs, outputs]` as rows. */
 function turned(
   values: Float32Array,
@@ -153,9 +155,13 @@ function turned(
 ): Float32Array {
   const inputs = values.length / outputs;
   const result = new Float32Array(inputs * count);
-  for (let k = 0; k < inputs; k++) {
-    const from = k * outputs + first;
-    for (let c = 0; c < count; c++) result[c * inputs + k] = values[from + c]!;
+  // Few columns at a time, so that what is written stays in the cache.
+  for (let start = 0; start < count; start += TURNED_COLUMNS) {
+    const end = Math.min(count, start + TURNED_COLUMNS);
+    for (let k = 0; k < inputs; k++) {
+      const from = k * outputs + first;
+      for (let c = start; c < end; c++) result[c * inputs + k] = values[from + c]!;
+    }
   }
   return result;
 }
