@@ -16,8 +16,16 @@ const SHARED = process.env["GYROTRON_SHARED"] ?? resolve(import.meta.dirname, ".
 const STORIES = join(SHARED, "models/stories260k/stories260K.bin");
 
 const MODELS = [
-  { name: "storyteller", path: bundledModelPath(), prompt: "The fox and the crow" },
-  { name: "stories260k", path: STORIES, prompt: "Once upon a time" },
+  {
+    name: "storyteller",
+    path: bundledModelPath(),
+    prompt: "The fox saw the crow in a tree with a piece of cheese, and said to her",
+  },
+  {
+    name: "stories260k",
+    path: STORIES,
+    prompt: "Once upon a time, there was a little girl who went to the park with her dog",
+  },
 ];
 
 for (const { name, path, prompt } of MODELS) {
