@@ -142,7 +142,7 @@ function checkIds({ model, added_tokens: added = [] }: HubTokenizerFile): void {
     throw decodeError(`tokenizer.json: token ${String(id)} is out of range`);
   };
   if (Array.isArray(model.vocab)) check(Math.max(0, model.vocab.length - 1));
-  else for (const piece in model.vocab) check(model.vocab[piece]!);
+  else for (const id of Object.values(model.vocab)) check(id);
   for (const { id } of added) check(id);
 }
 
