@@ -9,10 +9,10 @@ export const PUBLISHED_CONFORMANCE: Readonly<
 > = {
   quick: {
     cases: 300,
-    digest: "026d59513a21533311d2f4b0bb48b92f74ff0d4a4c8f6e78c1276521ae7ae167",
+    digest: "c4013113a92c2eef48e67cf1905868a2ddb94a5d4b571848d6fb5839db5b1db6",
   },
   full: {
-    cases: 302,
-    digest: "9a980a947c888b5da82b32d1ceb752d32a0150032cad667943d5f30a23c23da9",
+    cases: 331,
+    digest: "da1920dc18d07005f8509ab32cfa4611dd0c30e55a52eee6de1fe74a2b3c9d68",
   },
 };
