@@ -20,13 +20,13 @@ import {
 import type { BoundPipeline, BufferKind, CommandRecorder, WebGpuDevice } from "./device.ts";
 import type { GpuPipeline } from "./device.ts";
 import type { GpuBuffer } from "./gpu-interface.ts";
-import { prepareShader, rowParamWords, type RowParams } from "./kernels/activation.ts";
+import { limbsOf, prepareShader, rowParamWords, type RowParams } from "./kernels/activation.ts";
 import { attendShader } from "./kernels/attend.ts";
 import { FINISH_COLUMNS, type FinishKind, finishShader, headNormShader } from "./kernels/block.ts";
 import { blockOutputs, type Epilogue, projectShader } from "./kernels/project.ts";
 import { rotateShader, STEP_ROW_WORDS } from "./kernels/rotate.ts";
 import { STATUS_GOOD } from "./kernels/workgroup.ts";
-import { type DeviceMatrix, freeMatrix, type Limbs, placeMatrices, vectorsOf } from "./pack.ts";
+import { type DeviceMatrix, freeMatrix, placeMatrices, vectorsOf } from "./pack.ts";
 import { epsilonWords, layerNormWords } from "./single-op.ts";
 import { functionTableWords } from "./wgsl/function-table.ts";
 import type { WgslPiece } from "./wgsl/piece.ts";
@@ -105,7 +105,6 @@ export class DecoderPlan {
   readonly #device: WebGpuDevice;
   readonly #dot: WgslPiece;
   readonly #frame: DecoderFrame;
-  readonly #limbs: Limbs;
   readonly #owned: GpuBuffer[] = [];
   readonly #matrices: DeviceMatrix[] = [];
   readonly #buffers: Readonly<Record<BufferName, GpuBuffer>>;
@@ -119,7 +118,6 @@ export class DecoderPlan {
     this.#dot = dot;
     this.#frame = frameOf(weights);
     this.rowsMax = rowsMax;
-    this.#limbs = weights.activationBits === 8 ? 1 : 2;
     const { design, layers } = weights;
     const isPlain =
       design.feedForward === "swiglu" && layerVectorsOf(present(layers[0])).length === 0;
@@ -176,6 +174,7 @@ export class DecoderPlan {
   }
 
   #allocate(isPlain: boolean): Readonly<Record<BufferName, GpuBuffer>> {
+    const { activationBits, downBits } = this.#frame;
     const { width, hidden, heads, kvHeads, headSize, vocabulary } = this.#frame.shape;
     const attended = heads * headSize;
     const rows = (words: number): GpuBuffer => this.#create(this.rowsMax * words * 4, "storage");
@@ -197,7 +196,7 @@ export class DecoderPlan {
       attended: rows(attended),
       product: rows(hidden),
       branch: rows(isPlain ? 1 : Math.max(2 * hidden, width)),
-      packed: rows(vectorsOf(widest) * 4 * this.#limbs),
+      packed: rows(vectorsOf(widest) * 4 * limbsOf(Math.max(activationBits, downBits))),
       exponents: rows(1),
       logits: rows(vocabulary),
       status: rows(1),
@@ -345,7 +344,7 @@ export class DecoderPlan {
     };
     const residual = await this.#residual(isFused, {
       ...{ matrix: placed.output, rows: b.attended, columns: attended, bias: placed.outputBias },
-      op: at("attention-output"),
+      ...{ bits: this.#frame.activationBits, op: at("attention-output") },
     });
     return [...project, rotate, attend, ...residual];
   }
@@ -357,16 +356,17 @@ export class DecoderPlan {
       matrix: DeviceMatrix;
       rows: GpuBuffer;
       columns: number;
+      bits: number;
       bias: GpuBuffer | undefined;
       op: number;
     },
   ): Promise<Dispatch[]> {
-    const { matrix, rows, columns, bias, op } = call;
+    const { matrix, rows, columns, bits, bias, op } = call;
     const { width } = this.#frame.shape;
     const { x, branch } = this.#buffers;
     const isBare = bias === undefined;
     const product = await this.#product(isFused, {
-      ...{ matrix, rows, row: this.#plainRow(columns), stride: width, op },
+      ...{ matrix, rows, row: this.#plainRow(columns, bits), stride: width, op },
       epilogue: isBare ? "residual" : "store",
       result: isBare ? x : branch,
     });
@@ -403,7 +403,7 @@ export class DecoderPlan {
     };
     const residual = await this.#residual(isFused, {
       ...{ matrix: placed.down, rows: b.product, columns: hidden, bias: placed.downBias },
-      op: at("down"),
+      ...{ bits: this.#frame.downBits, op: at("down") },
     });
     return [...inner, ...(isBare ? [] : [await this.#finish(finish)]), ...residual];
   }
@@ -461,10 +461,13 @@ export class DecoderPlan {
     const b = this.#buffers;
     const { norm } = this.#frame.design;
     const own = gain === undefined ? "plain" : norm === "rms" ? "norm" : "layer";
-    const limbs = { activationLimbs: this.#limbs, weightLimbs: matrix.limbs };
-    const rowsEach = isFused ? 1 : this.#limbs + matrix.limbs === 4 ? 4 : 8;
+    const activationLimbs = limbsOf(product.row.bits);
+    const limbs = { activationLimbs, weightLimbs: matrix.limbs };
+    const rowsEach = isFused ? 1 : packedRows(activationLimbs + matrix.limbs);
+    const outputsEach = blockOutputs(rowsEach, matrix.vectors, matrix.limbs);
     const source = isFused ? own : "packed";
-    const shader = projectShader({ source, ...limbs, epilogue, rows: rowsEach, dot: this.#dot });
+    const shape = { source, ...limbs, epilogue, rows: rowsEach, outputs: outputsEach } as const;
+    const shader = projectShader({ ...shape, dot: this.#dot });
     const pipeline = await this.#device.pipeline(shader);
     const row = rowParamWords(product.row);
     const map = rowSet === "all" ? b.all : b.chosen;
@@ -474,7 +477,7 @@ export class DecoderPlan {
       const words = [matrix.vectors, outputs, first, ...splits, product.op, product.stride];
       const params = this.#params([...words, 0, 0, 0, 0, 0, ...row]);
       const inputs = isFused ? [product.rows, gain ?? b.none] : [b.packed, b.exponents];
-      const x = Math.min(Math.ceil(outputs / blockOutputs(rowsEach)), workgroups);
+      const x = Math.min(Math.ceil(outputs / outputsEach), workgroups);
       return {
         pipeline,
         buffers: [params, map, ...inputs, weights, columns, product.result, b.status],
@@ -484,7 +487,7 @@ export class DecoderPlan {
     });
     if (isFused) return dispatches;
     const prepare: Dispatch = {
-      pipeline: await this.#device.pipeline(prepareShader(own, this.#limbs)),
+      pipeline: await this.#device.pipeline(prepareShader(own, activationLimbs)),
       buffers: [
         this.#params([matrix.vectors * 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, ...row]),
         ...[map, product.rows, gain ?? b.none, b.packed, b.exponents, b.status],
@@ -502,8 +505,8 @@ export class DecoderPlan {
     return { columns: width, stride: width, bits: activationBits, epsilon: words, gainOp };
   }
 
-  #plainRow(columns: number): RowParams {
-    return { columns, stride: columns, bits: this.#frame.activationBits };
+  #plainRow(columns: number, bits: number): RowParams {
+    return { columns, stride: columns, bits };
   }
 
   #place(matrices: readonly PackedMatrix[], isInterleaved = false): DeviceMatrix {
@@ -587,3 +590,9 @@ type BufferName =
   | "logits"
   | "status"
   | "none";
+
+/** Rows of a workgroup by the bytes of an activation and a weight together: sums of all must fit its memory. */
+function packedRows(limbs: number): 2 | 4 | 8 {
+  if (limbs <= 3) return 8;
+  return limbs === 4 ? 4 : 2;
+}

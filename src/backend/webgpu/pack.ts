@@ -2,12 +2,13 @@
 // exponents in one word, in parts that fit a binding.
 
 import { present } from "gyrotron/base";
-import { type BfpRows, checkPackedMatrix, type PackedMatrix } from "gyrotron/tensor";
+import { type BfpRows, blocksOf, checkPackedMatrix, type PackedMatrix } from "gyrotron/tensor";
 import type { WebGpuDevice } from "./device.ts";
 import type { GpuBuffer } from "./gpu-interface.ts";
+import type { Limbs } from "./kernels/activation.ts";
 
-/** Bytes of one mantissa. */
-export type Limbs = 1 | 2;
+/** Bytes of one weight: 1 where 32 of them have a multiplier. */
+export type WeightLimbs = 1 | 2;
 
 /** Outputs `first` to `first + outputs - 1` of a matrix, on the device. */
 export interface MatrixShard {
@@ -21,7 +22,7 @@ export interface MatrixShard {
 export interface DeviceMatrix {
   readonly inputs: number;
   readonly outputs: number;
-  readonly limbs: Limbs;
+  readonly limbs: WeightLimbs;
   /** Vectors of 16 bytes that a limb of one output has. */
   readonly vectors: number;
   readonly shards: readonly MatrixShard[];
@@ -46,10 +47,11 @@ export function placeMatrices(
 ): DeviceMatrix {
   for (const matrix of matrices) checkPackedMatrix(matrix);
   const { inputs, bits } = present(matrices[0]);
-  const limbs: Limbs = bits === 8 ? 1 : 2;
+  const limbs: WeightLimbs = bits === 8 ? 1 : 2;
   const vectors = vectorsOf(inputs);
   const columns = isInterleaved ? interleaved(matrices) : matrices.flatMap(columnsOf);
-  const bytesOfColumn = vectors * 16 * limbs;
+  // Behind weights of one byte stand the multipliers, one byte each.
+  const bytesOfColumn = 16 * (limbs === 1 ? vectors + Math.ceil(vectors / 32) : 2 * vectors);
   // Pairs of interleaved outputs stay together.
   const most = Math.max(2, Math.floor(device.shardBytesMax / bytesOfColumn / 2) * 2);
   const shards: MatrixShard[] = [];
@@ -58,7 +60,14 @@ export function placeMatrices(
     const bytes = new Int8Array(part.length * bytesOfColumn);
     part.forEach(({ matrix, index }, i) => {
       const row = matrix.mantissas.subarray(index * inputs, (index + 1) * inputs);
-      writeLimbs(row, limbs, vectors, bytes, i * bytesOfColumn);
+      const at = i * bytesOfColumn;
+      writeLimbs(row, limbs, vectors, bytes, at);
+      if (limbs === 2) return;
+      const blocks = blocksOf(inputs);
+      const scales = bytes.subarray(at + vectors * 16, at + vectors * 16 + blocks);
+      const { blockScales } = matrix;
+      if (blockScales === undefined) scales.fill(1);
+      else scales.set(blockScales.subarray(index * blocks, (index + 1) * blocks));
     });
     const words = Uint32Array.from(part, ({ matrix, index }) => {
       const exponent = present(matrix.exponents[index]);
@@ -112,11 +121,16 @@ function writeLimbs(
     bytes.set(row, at);
     return;
   }
-  const high = at + vectors * 16;
+  const plane = vectors * 16;
   for (let i = 0; i < row.length; i++) {
-    const m = row[i]!;
-    const upper = (m + 64) >> 7;
-    bytes[at + i] = m - (upper << 7);
-    bytes[high + i] = upper;
+    let rest = row[i]!;
+    for (let k = 0; k + 1 < limbs; k++) {
+      const upper = (rest + 64) >> 7;
+      // The last two bytes of 15 bits: 16383 is 127 * 128 + 127.
+      const carried = k + 2 === limbs ? Math.min(upper, 127) : upper;
+      bytes[at + k * plane + i] = rest - (carried << 7);
+      rest = carried;
+    }
+    bytes[at + (limbs - 1) * plane + i] = rest;
   }
 }

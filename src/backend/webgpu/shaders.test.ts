@@ -44,17 +44,19 @@ import { WIDE_DIVIDE, WIDE_SCALED } from "./wgsl/wide.ts";
 
 function everyShader(): ShaderSource[] {
   const limbs = [1, 2] as const;
-  const products = limbs.flatMap((activationLimbs) =>
+  const all = [1, 2, 3] as const;
+  const products = all.flatMap((activationLimbs) =>
     limbs.flatMap((weightLimbs) =>
       (["store", "residual", "gate"] as const).flatMap((epilogue) =>
         [DOT_NATIVE, DOT_PLAIN].flatMap((dot) => {
           const shape = { activationLimbs, weightLimbs, epilogue, dot };
           return [
             ...(["norm", "layer", "plain"] as const).map((source) =>
-              projectShader({ ...shape, source, rows: 1 }),
+              projectShader({ ...shape, source, rows: 1, outputs: 8 }),
             ),
-            ...([1, 4, 8] as const).map((rows) =>
-              projectShader({ ...shape, source: "packed", rows }),
+            projectShader({ ...shape, source: "norm", rows: 1, outputs: 2 }),
+            ...([2, 4, 8] as const).map((rows) =>
+              projectShader({ ...shape, source: "packed", rows, outputs: 32 }),
             ),
           ];
         }),
@@ -63,7 +65,7 @@ function everyShader(): ShaderSource[] {
   );
   return [
     ...products,
-    ...limbs.flatMap((count) =>
+    ...all.flatMap((count) =>
       (["norm", "layer", "plain"] as const).map((source) => prepareShader(source, count)),
     ),
     ...FINISH_KINDS.map(finishShader),

@@ -10,7 +10,7 @@ import {
 import { checkOpCall, type OpCall, type OpResult } from "gyrotron/tensor";
 import type { CommandRecorder, ShaderSource, WebGpuDevice } from "./device.ts";
 import type { GpuBuffer } from "./gpu-interface.ts";
-import { ROW_PARAM_COUNT, ROW_PARAMS } from "./kernels/activation.ts";
+import { limbsOf, ROW_PARAM_COUNT, ROW_PARAMS } from "./kernels/activation.ts";
 import { attendShader } from "./kernels/attend.ts";
 import {
   argmaxShader,
@@ -141,14 +141,16 @@ class SingleOp {
     if (this.#rows === 0 || weights.outputs === 0) {
       return { kind: "f32", values: new Float32Array(0) };
     }
-    const limbs = leftBits <= 8 ? 1 : 2;
+    const limbs = limbsOf(leftBits);
     const matrix = placeMatrices(this.#device, [weights]);
     try {
-      const shape = { source: "packed", epilogue: "store", rows: 4, dot: this.#dot } as const;
+      const shape = { source: "packed", epilogue: "store", rows: 2, dot: this.#dot } as const;
+      const each = blockOutputs(shape.rows, matrix.vectors, matrix.limbs);
       const source = projectShader({
         ...shape,
         activationLimbs: limbs,
         weightLimbs: matrix.limbs,
+        outputs: each,
       });
       const rowMap = Uint32Array.of(this.#rows, ...new Uint32Array(this.#rows).keys());
       const packed = this.#in(packRows(left, limbs));
@@ -164,7 +166,7 @@ class SingleOp {
         await this.#dispatch(
           source,
           [params, map, packed, exponents, bytes, columns, result, this.#status],
-          [Math.min(Math.ceil(outputs / blockOutputs(4)), 65535), Math.ceil(this.#rows / 4)],
+          [Math.min(Math.ceil(outputs / each), 65535), Math.ceil(this.#rows / shape.rows)],
         );
       }
       return await this.#f32(result, this.#rows * weights.outputs);

@@ -16,6 +16,14 @@ import { paramsPiece, statusPiece, workgroupPiece } from "./workgroup.ts";
 /** `norm`: rms_norm and gain; `layer`: layer_norm, gain and bias; `plain`: the row itself. */
 export type RowSource = "norm" | "layer" | "plain";
 
+/** Signed bytes of an activation. */
+export type Limbs = 1 | 2 | 3;
+
+/** Bytes that mantissas of so many bits take: two hold up to 16383. */
+export function limbsOf(bits: number): Limbs {
+  return bits <= 8 ? 1 : bits <= 15 ? 2 : 3;
+}
+
 /** Words of parameters that name a row's norm and grid, from parameter `ROW_PARAMS` on. */
 export const ROW_PARAMS = 12;
 export const ROW_PARAM_COUNT = 8;
@@ -34,7 +42,7 @@ export function rowParamWords({ columns, stride, bits, epsilon, gainOp }: RowPar
 }
 
 /** The rows at binding `first` and, for a norm, the gain (then the bias) at the next. Needs params, status, workgroup. */
-export function rowSourcePiece(source: RowSource, limbs: 1 | 2, first: number): WgslPiece {
+export function rowSourcePiece(source: RowSource, limbs: Limbs, first: number): WgslPiece {
   const p = (i: number): string => `param(${ROW_PARAMS + i}u)`;
   const s = (i: number): string => `signedParam(${ROW_PARAMS + i}u)`;
   const norm = /* wgsl */ `
@@ -137,16 +145,22 @@ fn packedWords(state: RowState, row: u32, word: u32) -> array<u32, ${limbs}> {
   var words: array<u32, ${limbs}>;
   for (var k = 0u; k < 4u; k++) {
     let m = rowMantissa(state, row, (word << 2u) + k);
-${
-  limbs === 1
-    ? "    words[0] |= byteAt(m, k);"
-    : "    words[0] |= byteAt(limbLow(m), k);\n    words[1] |= byteAt(limbHigh(m), k);"
-}
+${limbBytes(limbs)}
   }
   return words;
 }
 `,
   };
+}
+
+function limbBytes(limbs: Limbs): string {
+  if (limbs === 1) return "    words[0] |= byteAt(m, k);";
+  if (limbs === 2)
+    return "    words[0] |= byteAt(limbLow(m), k);\n    words[1] |= byteAt(limbHigh(m), k);";
+  return `    let rest = limbRest(m);
+    words[0] |= byteAt(m - (rest << 7u), k);
+    words[1] |= byteAt(limbLow(rest), k);
+    words[2] |= byteAt(limbHigh(rest), k);`;
 }
 
 /** Threads that prepare a row in a kernel of its own. */
@@ -156,7 +170,7 @@ const PREPARE_THREADS = 128;
  * Prepares a row for each workgroup: `out` gets `[slot][limb][words]`, `exponents` one for each slot. Bindings:
  * params (0: words of a limb), row map, source, gain, out, exponents, status.
  */
-export function prepareShader(source: RowSource, limbs: 1 | 2): ShaderSource {
+export function prepareShader(source: RowSource, limbs: Limbs): ShaderSource {
   const main: WgslPiece = {
     name: "main",
     needs: [

@@ -3,18 +3,30 @@
 //
 // G neighbouring threads share an output's row of weights and add up at the end. A workgroup goes through
 // blocks of outputs, so that preparing its row pays for several. Weights lie as [output][limb][words], words
-// in whole vectors; columns hold scale | exponent << 16. Each accumulator takes at most 65536 products of at
-// most 127 * 127, or 64 * 64 twice: below 2^31.
+// in whole vectors; columns hold scale | exponent << 16. Weights of one byte have multipliers of 32 behind them,
+// in whole vectors too.
+//
+// Accumulators of 32 bits: a weight of two bytes adds at most 128 * 64 twice, 65536 times: below 2^31. One byte
+// with its multiplier adds at most 127 * 127 * 64, so a thread takes 130 vectors of 16 (`blockOutputs` gives
+// an output enough threads for that), and threads' sums are added in 64 bits.
 //
 // Parameters: 0 vectors of a limb, 1 outputs, 2 first output, 3 and 4 the outputs from which the op counts
 // one and two more, 5 the op, 6 stride of the result; from ROW_PARAMS on the row's.
 
+import { assert } from "gyrotron/base";
 import type { ShaderSource } from "../device.ts";
+import type { WeightLimbs } from "../pack.ts";
 import { composeWgsl, type WgslPiece } from "../wgsl/piece.ts";
 import { SILU } from "../wgsl/program.ts";
 import { ROUND_WIDE } from "../wgsl/round-float.ts";
 import { SOFT_ADD, SOFT_MULTIPLY } from "../wgsl/soft-float.ts";
-import { ROW_PARAM_COUNT, ROW_PARAMS, type RowSource, rowSourcePiece } from "./activation.ts";
+import {
+  type Limbs,
+  ROW_PARAM_COUNT,
+  ROW_PARAMS,
+  type RowSource,
+  rowSourcePiece,
+} from "./activation.ts";
 import { paramsPiece, statusPiece, workgroupPiece } from "./workgroup.ts";
 
 /** `store`: the product; `residual`: added to what is there; `gate`: outputs in pairs, silu(even) * odd. */
@@ -24,11 +36,13 @@ export type Epilogue = "store" | "residual" | "gate";
 export interface ProjectShape {
   /** `packed`: rows come from `prepareShader`. */
   readonly source: RowSource | "packed";
-  readonly activationLimbs: 1 | 2;
-  readonly weightLimbs: 1 | 2;
+  readonly activationLimbs: Limbs;
+  readonly weightLimbs: WeightLimbs;
   readonly epilogue: Epilogue;
   /** Rows of a workgroup; 1 unless they are packed. */
-  readonly rows: 1 | 4 | 8;
+  readonly rows: 1 | 2 | 4 | 8;
+  /** Outputs of a block, as `blockOutputs` says. */
+  readonly outputs: BlockOutputs;
   readonly dot: WgslPiece;
 }
 
@@ -36,19 +50,34 @@ const THREADS = 128;
 /** Words of workgroup memory for a tile of activations. */
 const TILE_WORDS = 2048;
 
-/** Outputs of a block. */
-export function blockOutputs(rows: number): number {
-  return rows === 1 ? 8 : 32;
+/** Vectors of 16 weights with multipliers that a thread may sum: 130 * 16 * 127 * 127 * 64 < 2^31. */
+const THREAD_VECTORS = 130;
+
+/** Outputs that a workgroup computes at a time. */
+export type BlockOutputs = 2 | 8 | 32;
+
+/** Outputs of a block: many for many rows, fewer where each needs more threads lest their sums overflow. */
+export function blockOutputs(
+  rows: number,
+  vectors: number,
+  weightLimbs: WeightLimbs,
+): BlockOutputs {
+  const fits = (outputs: number): boolean =>
+    weightLimbs === 2 || vectors <= THREAD_VECTORS * (THREADS / outputs);
+  if (rows > 1 && fits(32)) return 32;
+  if (fits(8)) return 8;
+  assert(fits(2), "a product longer than the backend's limit");
+  return 2;
 }
 
 /** The kernel. Bindings: params, row map, source, gain or exponents, weights, columns, result, status. */
 export function projectShader(shape: ProjectShape): ShaderSource {
   const { source, activationLimbs: la, weightLimbs: lw, rows, dot, epilogue } = shape;
   const isPacked = source === "packed";
-  const outputs = blockOutputs(rows);
+  const { outputs } = shape;
   const group = THREADS / outputs;
   const powers = la + lw - 1;
-  const vectors = TILE_WORDS / 4 / la / rows;
+  const vectors = Math.floor(TILE_WORDS / 4 / la / rows);
   const main: WgslPiece = {
     name: "main",
     needs: [
@@ -98,8 +127,8 @@ fn main(@builtin(workgroup_id) w: vec3u, @builtin(num_workgroups) g: vec3u, @bui
         workgroupBarrier();
       }
       for (var v = l % GROUP; v < length; v += GROUP) {
-${loadText(lw)}
-${dotText(rows, la, lw)}
+${lw === 1 ? SCALE_LOAD : loadText(lw)}
+${lw === 1 ? scaledDotText(rows, la) : dotText(rows, la, lw)}
       }
       if (!isWhole) { workgroupBarrier(); }
     }
@@ -206,16 +235,15 @@ function storePartials(rows: number, powers: number): string {
 
 /** Adds up the group's parts of an output: the power p counts 2^(7 p). */
 function totalText(powers: number): string {
-  const lines = Array.from({ length: powers }, (_, p) => `  var t${p} = 0;`);
+  const lines = Array.from({ length: powers }, (_, p) => `  var t${p} = vec2u();`);
   lines.push("  for (var i = 0u; i < GROUP; i++) {");
   for (let p = 0; p < powers; p++) {
-    lines.push(
-      `    t${p} += partial[(r * ${powers}u + ${p}u) * ${THREADS}u + output * GROUP + i];`,
-    );
+    const part = `partial[(r * ${powers}u + ${p}u) * ${THREADS}u + output * GROUP + i]`;
+    lines.push(`    t${p} = wideAdd(t${p}, wideOf(${part}));`);
   }
   lines.push("  }");
   const terms = Array.from({ length: powers }, (_, p) =>
-    p === 0 ? "wideOf(t0)" : `wideShiftLeft(wideOf(t${p}), ${7 * p}u)`,
+    p === 0 ? "t0" : `wideShiftLeft(t${p}, ${7 * p}u)`,
   );
   const total = terms.slice(1).reduce((sum, term) => `wideAdd(${sum}, ${term})`, terms[0]!);
   return [...lines, `  return ${total};`].join("\n");
@@ -226,6 +254,26 @@ function loadText(weightLimbs: number): string {
     { length: weightLimbs },
     (_, k) => `        let w${k} = weights[(output * ${weightLimbs}u + ${k}u) * all + start + v];`,
   ).join("\n");
+}
+
+/** A vector of weights and the multiplier of its block; a block is two vectors. */
+const SCALE_LOAD = /* wgsl */ `
+        let origin = output * (all + ((all + 31u) >> 5u));
+        let w0 = weights[origin + start + v];
+        let block = (start + v) >> 1u;
+        let multipliers = weights[origin + all + (block >> 4u)][(block >> 2u) & 3u];
+        let multiplier = i32((multipliers >> ((block & 3u) << 3u)) & 255u);`;
+
+function scaledDotText(rows: number, activationLimbs: number): string {
+  const lines: string[] = [];
+  for (let r = 0; r < rows; r++) {
+    for (let a = 0; a < activationLimbs; a++) {
+      const at = `((${r * activationLimbs + a}u * VECTORS + v) << 2u)`;
+      const dots = ["x", "y", "z", "w"].map((c, i) => `dotBytes(tile[${at} + ${i}u], w0.${c})`);
+      lines.push(`        sums.s${r}p${a} += multiplier * (${dots.join(" + ")});`);
+    }
+  }
+  return lines.join("\n");
 }
 
 function dotText(rows: number, activationLimbs: number, weightLimbs: number): string {
@@ -245,7 +293,7 @@ function dotText(rows: number, activationLimbs: number, weightLimbs: number): st
   return lines.join("\n");
 }
 
-function fillOwn(limbs: 1 | 2): string {
+function fillOwn(limbs: Limbs): string {
   const stores = Array.from(
     { length: limbs },
     (_, k) => `    tile[${k}u * (VECTORS << 2u) + i] = bytes[${k}];`,
@@ -259,7 +307,7 @@ ${stores.join("\n")}
 }`;
 }
 
-function fillPacked(limbs: 1 | 2): string {
+function fillPacked(limbs: Limbs): string {
   return /* wgsl */ `fn fillTile(l: u32, slot: u32, start: u32, length: u32) {
   let words = length << 2u;
   let last = rowMap[0] - 1u;

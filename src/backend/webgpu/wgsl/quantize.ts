@@ -35,12 +35,18 @@ fn gridMantissa(x: u32, e: i32) -> i32 {
 `,
 };
 
-/** Bytes of a mantissa: `limbHigh * 128 + limbLow`. */
+/**
+ * Signed bytes of a mantissa. Up to 15 bits: `limbHigh * 128 + limbLow`. Of 16 bits: `limbLow + 128 * limbLow(r)
+ * + 16384 * limbHigh(r)` with `r = limbRest`.
+ */
 export const LIMBS: WgslPiece = {
   name: "limbs",
   needs: [],
   text: /* wgsl */ `
 fn limbHigh(m: i32) -> i32 {
+  return min((m + 64) >> 7u, 127);
+}
+fn limbRest(m: i32) -> i32 {
   return (m + 64) >> 7u;
 }
 fn limbLow(m: i32) -> i32 {
