@@ -3,7 +3,6 @@
 // they could differ, gyrotron/crypto has already refused the input.
 
 import { createPrivateKey, createPublicKey, type KeyObject, sign, verify } from "node:crypto";
-import { bls12_381 } from "@noble/curves/bls12-381.js";
 import { expand_message_xmd as expandMessageXmd } from "@noble/curves/abstract/hash-to-curve.js";
 import { sha256 as nobleSha256 } from "@noble/hashes/sha2.js";
 import { concatBytes, utf8Bytes } from "gyrotron/base";
@@ -31,6 +30,11 @@ export async function installNodeCrypto(): Promise<void> {
 }
 
 const DIGEST_BYTES = 32;
+/** Compressed; as bytes, since noble would check its order first, for a fifth of a second. */
+const G2_GENERATOR = Uint8Array.fromHex(
+  "93e02b6052719f607dacd3a088274f65596bd0d09920b61ab5da61bbdc7f5049334cf11213945d57e5ac7d055d042b7e" +
+    "024aa2b2f08f0a91260805272dc51051c6e47ad4fa403b02b4510b647ae3d1770bac0326a805bbefd48056c8c121bdb8",
+);
 const KEY_CACHE_ENTRIES_MAX = 2048;
 const ED25519_PRIVATE_PREFIX = Uint8Array.fromHex("302e020100300506032b657004220420");
 
@@ -125,7 +129,7 @@ type BlsPrimitives = Pick<CryptoProvider, "blsPublicKey" | "signBls" | "verifyBl
 /** By mcl, which must be initialised. Its own hash to the curve has another domain, so that part is done here. */
 function createMclPrimitives(): BlsPrimitives {
   const base = new mcl.G2();
-  base.deserialize(bls12_381.G2.Point.BASE.toBytes());
+  base.deserialize(G2_GENERATOR);
   const preparedBase = new mcl.PrecomputedG2(base);
   return {
     blsPublicKey: (secretKey) => new Uint8Array(mcl.mul(base, scalar(secretKey)).serialize()),

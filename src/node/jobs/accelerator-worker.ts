@@ -8,7 +8,7 @@ import { equalBytes, present } from "gyrotron/base";
 import type { Job, ModelRecord } from "gyrotron/job";
 import { createGenerator, type TextGenerator } from "gyrotron/learn";
 import { handedOver } from "gyrotron/model";
-import { installNodeCrypto } from "../crypto-provider.ts";
+import { installNodeHashes } from "../hash-provider.ts";
 import { failureFrom } from "../worker-protocol.ts";
 import type {
   AcceleratorAnswer,
@@ -42,7 +42,7 @@ async function answer(request: AcceleratorRequest): Promise<void> {
 }
 
 async function load(): Promise<{ models: ModelRecord[]; device: string }> {
-  await installNodeCrypto();
+  installNodeHashes();
   let device = "none";
   for (const path of modelPaths) {
     const model = loadModel(path);
