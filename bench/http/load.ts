@@ -2,7 +2,7 @@
 // queries. Requests are signed beforehand; every reply is kept, 1 in 100 is verified with the ICP's
 // own agent library after the clock has stopped, and all of them go into a digest.
 //
-//   node --conditions=source bench/http/load.ts [--small] [--keep]
+//   node --conditions=source bench/http/load.ts [--small] [--query-workers 1] [--keep]
 //
 // --small runs the same code on little input (for the tests); only --keep appends the result.
 
@@ -56,7 +56,11 @@ const QUERY_CONCURRENCY = 16;
 const VERIFIED_SHARE = 100;
 
 const { values: flags } = parseArgs({
-  options: { small: { type: "boolean" }, keep: { type: "boolean" } },
+  options: {
+    small: { type: "boolean" },
+    keep: { type: "boolean" },
+    "query-workers": { type: "string" },
+  },
 });
 const counts =
   flags.small === true
@@ -68,7 +72,11 @@ await main();
 async function main(): Promise<void> {
   const run = describeRun();
   const folder = temporaryFolder();
-  const node = await startNode(folder);
+  const queryWorkers = flags["query-workers"];
+  const node = await startNode(
+    folder,
+    queryWorkers === undefined ? [] : ["--query-workers", queryWorkers],
+  );
   try {
     const canister = await deployCounter(node.port, folder);
     const identity = createRawIdentity(new Uint8Array(32).fill(7));
@@ -97,6 +105,7 @@ async function main(): Promise<void> {
       queriesPerSecond: Math.round(counts.queries / queries.seconds),
       queryLatencyMs: latencySummary(queries),
       nodeProcessorMs: { update: round(updates.nodeMs), query: round(queries.nodeMs) },
+      queryWorkers: queryWorkers ?? "default",
       counts,
       verified,
       nodeResidentMiB: memory,
