@@ -5,8 +5,10 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
+import process from "node:process";
+import fc from "fast-check";
 import { createReferenceBackend, createWasmBackend } from "gyrotron/backend";
-import { concatBytes, present } from "gyrotron/base";
+import { concatBytes, GyrotronError, present } from "gyrotron/base";
 import {
   byteSource,
   decodeGgufHeader,
@@ -161,4 +163,63 @@ test("biases, gains, design and positions are part of the identity", () => {
     ...[fromHub("linear"), unscaled],
   ].map(of);
   assert.equal(new Set(identities).size, identities.length);
+});
+
+type Edits = readonly { readonly at: number; readonly byte: number }[];
+
+/** Runs `open`, whose damage may end in a value or in a named error, and says whether it was refused. */
+function isRefused(open: () => unknown): boolean {
+  try {
+    open();
+    return false;
+  } catch (error) {
+    assert.ok(error instanceof GyrotronError, String(error));
+    return true;
+  }
+}
+
+test("fuzz: damaged files of each architecture end in a value or a named error", () => {
+  const seed = Number(process.env["GYROTRON_SEED"] ?? 7);
+  let refused = 0;
+  let runs = 0;
+  const edit = fc.record({ at: fc.nat(), byte: fc.nat(255) });
+  const edits = fc.array(edit, { minLength: 1, maxLength: 3 });
+  const damage = (file: Uint8Array, changes: Edits): Uint8Array => {
+    const bytes = file.slice();
+    // Heads of files more often than weights.
+    for (const { at, byte } of changes) bytes[at % Math.min(bytes.length, 3000)] = byte;
+    return bytes;
+  };
+  for (const name of NAMES) {
+    const [config, tensors] = [fileOf(name, "config.json"), fileOf(name, "model.safetensors")];
+    const gguf = fileOf(name, "model.gguf");
+    const prepared = concatBytes(
+      ...encodePreparedFile({
+        model: prepareModel(fromHub(name), "w8a8"),
+        tokenizer: { kind: "pieces", file: new Uint8Array(0) },
+        frame: { kind: "plain", name: "continue", begins: true },
+      }),
+    );
+    const targets = [
+      (changes: Edits) =>
+        decodeHuggingFace({ config: damage(config, changes), tensors: byteSource(tensors) }),
+      (changes: Edits) =>
+        decodeHuggingFace({ config, tensors: byteSource(damage(tensors, changes)) }),
+      (changes: Edits) => {
+        const file = byteSource(damage(gguf, changes));
+        return decodeGgufModel(file, decodeGgufHeader(file));
+      },
+      (changes: Edits) => decodePreparedFile(byteSource(damage(prepared, changes))),
+    ];
+    for (const target of targets) {
+      fc.assert(
+        fc.property(edits, (changes) => {
+          runs++;
+          if (isRefused(() => target(changes))) refused++;
+        }),
+        { seed, numRuns: 60 },
+      );
+    }
+  }
+  assert.ok(refused > runs / 4, `${refused} of ${runs} refused`);
 });
