@@ -38,7 +38,7 @@ const PEER_OF_SCRIPT: Record<string, string> = {
   "transformers.ts": "transformers.js",
 };
 /** An engine that takes longer for a task takes no further part. */
-const TASK_MS_MAX = 30_000;
+const TASK_MS_MAX = 60_000;
 
 interface Engine {
   readonly label: string;
@@ -257,7 +257,8 @@ function print(): void {
         console.log(`ours by ${peer.label}: ${ratios(ours, peer).join(", ")}`);
   }
   const digests = new Set(engines.flatMap((engine) => [...engine.digests]));
-  console.log(digests.size === TASKS.length ? "digests: all equal" : "digests: THEY DIFFER");
+  const kinds = new Set([...digests].map((digest) => digest.split(" ")[0]));
+  console.log(digests.size === kinds.size ? "digests: all equal" : "digests: THEY DIFFER");
 }
 
 /** Medians of the ratios of runs that stand next to each other. */
