@@ -33,7 +33,7 @@ export function createOperands(rows: number, inputs: number, outputs: number): O
   };
 }
 
-/** Places weights on a device of its own. For w14a14 the same weights fill 14 bits. */
+/** Places weights on a device of its own. With 8 bits, blocks have multipliers; with 14, the same weights fill them. */
 export async function createProduct(
   { shape, activations, mantissas }: Operands,
   precision: Precision,
@@ -56,7 +56,8 @@ export async function createProduct(
       bits,
       mantissas: columns,
       scales: new Uint8Array(outputs).fill(128),
-      exponents: new Int16Array(outputs).fill(bits === 14 ? -19 : -13),
+      exponents: new Int16Array(outputs).fill(-19),
+      ...(bits === 8 && { blockScales: blockScales(outputs * Math.ceil(inputs / 32)) }),
     },
   ]);
   const leftBits = precision === "w8a8" ? 8 : 14;
@@ -89,4 +90,9 @@ export async function createProduct(
     },
     close: () => device.close(),
   };
+}
+
+/** Multipliers from 24 to 64, as weights of models have. */
+function blockScales(count: number): Uint8Array {
+  return Uint8Array.from({ length: count }, (_, i) => 24 + ((i * 29) % 41));
 }

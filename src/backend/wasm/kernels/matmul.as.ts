@@ -58,17 +58,32 @@ function widen(p: usize, group: i32, to: usize): void {
   let m = multiplierAt(p, group);
   while (blocks > 0) {
     const factors = twice(m);
-    for (let n = min(blocks, 4); n > 0; n--) {
-      v128.store(to, i16x8.mul(v128.load_ext<i8>(from), factors));
-      v128.store(to, i16x8.mul(v128.load_ext<i8>(from, 8), factors), 16);
-      v128.store(to, i16x8.mul(v128.load_ext<i8>(from, 16), factors), 32);
-      v128.store(to, i16x8.mul(v128.load_ext<i8>(from, 24), factors), 48);
-      from += 32;
-      to += 64;
+    if (blocks >= 4) {
+      widenBlock(from, to, factors);
+      widenBlock(from + 32, to + 64, factors);
+      widenBlock(from + 64, to + 128, factors);
+      widenBlock(from + 96, to + 192, factors);
+      from += 128;
+      to += 256;
+    } else {
+      for (let n = blocks; n > 0; n--) {
+        widenBlock(from, to, factors);
+        from += 32;
+        to += 64;
+      }
     }
     m += 4;
     blocks -= 4;
   }
+}
+
+// @ts-ignore: decorator
+@inline
+function widenBlock(from: usize, to: usize, factors: v128): void {
+  v128.store(to, i16x8.mul(v128.load_ext<i8>(from), factors));
+  v128.store(to, i16x8.mul(v128.load_ext<i8>(from, 8), factors), 16);
+  v128.store(to, i16x8.mul(v128.load_ext<i8>(from, 16), factors), 32);
+  v128.store(to, i16x8.mul(v128.load_ext<i8>(from, 24), factors), 48);
 }
 
 /** Where the multipliers of a group are. */

@@ -4,12 +4,15 @@
 // A lane is a column: a vector of weights holds two k of each of four columns, and a row's two mantissas stand
 // in all lanes, so that no lanes are added up in the end. Sums stay in i32 lanes for `spill` blocks of eight k,
 // the proven bound. Then their upper halves move on to a second vector, so that `2^16 * uppers + lowers` is the
-// exact sum. There are at most 8192 blocks, so neither part leaves i32.
+// exact sum. There are at most 8192 blocks, so neither part leaves i32. Uppers begin at -2^31: as unsigned
+// integers they are those of the sum plus 2^31.
 //
-// Floats: upper and lower sums are integers below 2^31, the sum times D is below 2^53, D * 2^e is stored as
-// binary64: `(uppers * 65536 + lowers) * D2e * 2^ea` is exact and the demotion rounds once.
+// Floats: an integer below 2^32 as the lower half of a binary64 that begins as 2^52 does is 2^52 plus it; one
+// that begins as 2^68 does is 2^68 plus 2^16 times it. Differences of those are integers below 2^53, the sum
+// times D is one too, D * 2^e is stored as binary64, so that `sum * D2e * 2^ea` is exact and the demotion rounds
+// once.
 
-import { addDot, addUpper, anyBad, highPair, lowPair, whole } from "./dot.as";
+import { addDot, addUpper, anyBad } from "./dot.as";
 import { address, word } from "./layout.as";
 import { isBad, markBad, power } from "./scalar.as";
 
@@ -35,21 +38,13 @@ function weights<T, Pair>(group: usize): v128 {
   return v128.load(group, 16 * alignof<Pair>());
 }
 
-/** 2^e of a row, twice. */
-// @ts-ignore: decorator
-@inline
-function rowFactor(p: usize, row: i32): v128 {
-  return f64x2.splat(power(load<i32>(address(p, 5) + (<usize>row << 2))));
-}
-
 /** Four rows by the groups whose i16 weights begin at `g` and `h`. */
 export function rowsByTwo(p: usize, row: i32, group: i32, other: i32, g: usize, h: usize): void {
   const spill = word(p, 10);
   let blocks = word(p, 8);
-  const isNarrow = blocks <= spill;
   const stride = <usize>blocks << 4;
-  // From something unknown to the compiler, which would make a constant anew for each use.
-  const lowerHalf = i32x4.splat(0xffff + (spill >> 31));
+  const zero = spill >> 31;
+  const lowerHalf = i32x4.splat(0xffff + zero);
   let a = address(p, 4) + <usize>row * stride;
   let b = a + stride;
   let c = b + stride;
@@ -62,18 +57,18 @@ export function rowsByTwo(p: usize, row: i32, group: i32, other: i32, g: usize, 
   let c1 = a0;
   let d0 = a0;
   let d1 = a0;
-  let ha0 = a0;
-  let ha1 = a0;
-  let hb0 = a0;
-  let hb1 = a0;
-  let hc0 = a0;
-  let hc1 = a0;
-  let hd0 = a0;
-  let hd1 = a0;
+  let ha0 = i32x4.splat(i32.MIN_VALUE);
+  let ha1 = ha0;
+  let hb0 = ha0;
+  let hb1 = ha0;
+  let hc0 = ha0;
+  let hc1 = ha0;
+  let hd0 = ha0;
+  let hd1 = ha0;
   while (true) {
     let n = min(blocks, spill);
     blocks -= n;
-    for (; n > 0; n--) {
+    while (true) {
       let u = weights<i16, First>(g);
       let v = weights<i16, First>(h);
       let x = left<First>(a);
@@ -102,6 +97,8 @@ export function rowsByTwo(p: usize, row: i32, group: i32, other: i32, g: usize, 
       x = left<Second>(d);
       d0 = addDot(d0, x, u);
       d1 = addDot(d1, x, v);
+      // Never so, but it keeps the compilers from doing each sum at once, which takes too many registers.
+      if (n < 0) break;
       u = weights<i16, Third>(g);
       v = weights<i16, Third>(h);
       x = left<Third>(a);
@@ -136,8 +133,8 @@ export function rowsByTwo(p: usize, row: i32, group: i32, other: i32, g: usize, 
       d += 16;
       g += 64;
       h += 64;
+      if (--n == 0) break;
     }
-    if (isNarrow) break;
     ha0 = addUpper(ha0, a0);
     a0 = v128.and(a0, lowerHalf);
     ha1 = addUpper(ha1, a1);
@@ -156,10 +153,10 @@ export function rowsByTwo(p: usize, row: i32, group: i32, other: i32, g: usize, 
     d1 = v128.and(d1, lowerHalf);
     if (blocks == 0) break;
   }
-  let seen = storeRow(p, row, group, other, isNarrow, a0, a1, ha0, ha1);
-  seen = i32x4.max_u(seen, storeRow(p, row + 1, group, other, isNarrow, b0, b1, hb0, hb1));
-  seen = i32x4.max_u(seen, storeRow(p, row + 2, group, other, isNarrow, c0, c1, hc0, hc1));
-  seen = i32x4.max_u(seen, storeRow(p, row + 3, group, other, isNarrow, d0, d1, hd0, hd1));
+  let seen = storeRow(p, row, group, other, a0, a1, ha0, ha1, zero);
+  seen = i32x4.max_u(seen, storeRow(p, row + 1, group, other, b0, b1, hb0, hb1, zero));
+  seen = i32x4.max_u(seen, storeRow(p, row + 2, group, other, c0, c1, hc0, hc1, zero));
+  seen = i32x4.max_u(seen, storeRow(p, row + 3, group, other, d0, d1, hd0, hd1, zero));
   if (!anyBad(seen)) return;
   noteBad(p, row, 4, group);
   noteBad(p, row, 4, other);
@@ -182,32 +179,33 @@ export function rowByTwo<T>(
   const spill = sizeof<T>() == 1 ? 4 : word(p, 10);
   let blocks = word(p, 8);
   let a = address(p, 4) + <usize>row * (<usize>blocks << 4);
-  const lowerHalf = i32x4.splat(0xffff + (spill >> 31));
+  const zero = blocks >> 31;
+  const lowerHalf = i32x4.splat(0xffff + zero);
   let l0 = i32x4.splat(0);
   let l1 = l0;
-  let h0 = l0;
-  let h1 = l0;
+  let h0 = i32x4.splat(i32.MIN_VALUE);
+  let h1 = h0;
   while (blocks > 0) {
     let n = min(blocks, spill);
     blocks -= n;
     let s0 = i32x4.splat(0);
     let s1 = s0;
-    for (; n > 0; n--) {
-      let x = left<First>(a);
-      s0 = addDot(s0, x, weights<T, First>(g));
-      s1 = addDot(s1, x, weights<T, First>(h));
-      x = left<Second>(a);
-      s0 = addDot(s0, x, weights<T, Second>(g));
-      s1 = addDot(s1, x, weights<T, Second>(h));
-      x = left<Third>(a);
-      s0 = addDot(s0, x, weights<T, Third>(g));
-      s1 = addDot(s1, x, weights<T, Third>(h));
-      x = left<Fourth>(a);
-      s0 = addDot(s0, x, weights<T, Fourth>(g));
-      s1 = addDot(s1, x, weights<T, Fourth>(h));
-      a += 16;
-      g += 32 * sizeof<T>();
-      h += 32 * sizeof<T>();
+    if (sizeof<T>() == 1 && n == 4) {
+      s0 = block<T>(block<T>(s0, a, g), a + 16, g + 32);
+      s0 = block<T>(block<T>(s0, a + 32, g + 64), a + 48, g + 96);
+      s1 = block<T>(block<T>(s1, a, h), a + 16, h + 32);
+      s1 = block<T>(block<T>(s1, a + 32, h + 64), a + 48, h + 96);
+      a += 64;
+      g += 128;
+      h += 128;
+    } else {
+      for (; n > 0; n--) {
+        s0 = block<T>(s0, a, g);
+        s1 = block<T>(s1, a, h);
+        a += 16;
+        g += 32 * sizeof<T>();
+        h += 32 * sizeof<T>();
+      }
     }
     if (sizeof<T>() == 1) {
       s0 = i32x4.mul(s0, multipliers(gm));
@@ -220,9 +218,19 @@ export function rowByTwo<T>(
     l0 = i32x4.add(l0, v128.and(s0, lowerHalf));
     l1 = i32x4.add(l1, v128.and(s1, lowerHalf));
   }
-  if (!anyBad(storeRow(p, row, group, other, false, l0, l1, h0, h1))) return;
+  if (!anyBad(storeRow(p, row, group, other, l0, l1, h0, h1, zero))) return;
   noteBad(p, row, 1, group);
   noteBad(p, row, 1, other);
+}
+
+/** Adds a row's products with a block of a group. */
+// @ts-ignore: decorator
+@inline
+function block<T>(sum: v128, row: usize, group: usize): v128 {
+  sum = addDot(sum, left<First>(row), weights<T, First>(group));
+  sum = addDot(sum, left<Second>(row), weights<T, Second>(group));
+  sum = addDot(sum, left<Third>(row), weights<T, Third>(group));
+  return addDot(sum, left<Fourth>(row), weights<T, Fourth>(group));
 }
 
 /** Four bytes as i32. */
@@ -240,16 +248,20 @@ function storeRow(
   row: i32,
   group: i32,
   other: i32,
-  isNarrow: bool,
-  sums: v128,
-  otherSums: v128,
+  lowers: v128,
+  otherLowers: v128,
   uppers: v128,
   otherUppers: v128,
+  zero: i32,
 ): v128 {
+  const lowerTop = i32x4.splat(0x43300000 + zero);
+  const upperTop = i32x4.splat(0x44300000 + zero);
+  // 2^68 + 2^52 + 2^47.
+  const offset = i64x2.splat(0x4430001080000000 + <i64>zero);
   const out = address(p, 12) + <usize>row * (<usize>word(p, 13) << 2);
-  const factor = rowFactor(p, row);
-  const seen = storeGroup(p, group, out, factor, isNarrow, sums, uppers);
-  return i32x4.max_u(seen, storeGroup(p, other, out, factor, isNarrow, otherSums, otherUppers));
+  const factor = f64x2.splat(power(load<i32>(address(p, 5) + (<usize>row << 2))));
+  const seen = storeGroup(p, group, out, factor, lowers, uppers, lowerTop, upperTop, offset);
+  return i32x4.max_u(seen, storeGroup(p, other, out, factor, otherLowers, otherUppers, lowerTop, upperTop, offset));
 }
 
 // @ts-ignore: decorator
@@ -259,28 +271,39 @@ function storeGroup(
   group: i32,
   row: usize,
   factor: v128,
-  isNarrow: bool,
-  sums: v128,
+  lowers: v128,
   uppers: v128,
+  lowerTop: v128,
+  upperTop: v128,
+  offset: v128,
 ): v128 {
   const scales = address(p, 7) + (<usize>group << 5);
-  let low = lowPair(sums);
-  let high = highPair(sums);
-  if (!isNarrow) {
-    low = whole(lowPair(uppers), low);
-    high = whole(highPair(uppers), high);
-  }
-  low = f64x2.mul(f64x2.mul(low, v128.load(scales)), factor);
-  high = f64x2.mul(f64x2.mul(high, v128.load(scales, 16)), factor);
+  const low = total(
+    v128.shuffle<i32>(lowers, lowerTop, 0, 4, 1, 5),
+    v128.shuffle<i32>(uppers, upperTop, 0, 4, 1, 5),
+    offset,
+  );
+  const high = total(
+    v128.shuffle<i32>(lowers, lowerTop, 2, 6, 3, 7),
+    v128.shuffle<i32>(uppers, upperTop, 2, 6, 3, 7),
+    offset,
+  );
   const both = v128.shuffle<i64>(
-    f32x4.demote_f64x2_zero(low),
-    f32x4.demote_f64x2_zero(high),
+    f32x4.demote_f64x2_zero(f64x2.mul(f64x2.mul(low, v128.load(scales)), factor)),
+    f32x4.demote_f64x2_zero(f64x2.mul(f64x2.mul(high, v128.load(scales, 16)), factor)),
     0,
     2,
   );
   const value = f32x4.add(both, f32x4.splat(0));
   v128.store(row + (<usize>group << 4), value);
   return i32x4.shl(value, 1);
+}
+
+/** `2^16 * upper + lower` of `2^52 + lower` and `2^68 + 2^16 * (upper + 2^31)`. */
+// @ts-ignore: decorator
+@inline
+function total(lower: v128, upper: v128, offset: v128): v128 {
+  return f64x2.add(f64x2.sub(upper, offset), lower);
 }
 
 /** Notes which of a group's outputs are not finite; columns may belong to up to three ops. */
