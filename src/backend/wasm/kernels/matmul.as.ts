@@ -6,7 +6,7 @@
 
 import { address, word } from "./layout.as";
 import { twice } from "./pack.as";
-import { rowByTwo, rowsByTwo } from "./tile.as";
+import { rowByFour, rowsByTwo } from "./tile.as";
 
 /** Weights of i16 that stay in the first cache beside a few rows. */
 const PANEL_BYTES: usize = 32768;
@@ -34,7 +34,9 @@ export function matmul(p: usize, rows: i32, scratch: usize, thread: i32, threads
 function product<T>(p: usize, rows: i32, from: i32, to: i32, scratch: usize): void {
   const blocks = <usize>word(p, 8);
   const groupBytes = (blocks << 5) * sizeof<T>();
-  const fitting = <i32>max<usize>(2, (PANEL_BYTES / groupBytes) & ~1);
+  // Whole tiles of four groups, or at least of two.
+  const room = <i32>(PANEL_BYTES / groupBytes);
+  const fitting = room >= 4 ? room & ~3 : 2;
   // One row uses no weight twice.
   const step = rows == 1 && scratch == 0 ? to - from : fitting;
   const parts = <i32>((<usize>rows * (blocks << 4)) / ROWS_BYTES) + 1;
@@ -93,7 +95,7 @@ function multiplierAt(p: usize, group: i32): usize {
   return address(p, 17) + <usize>group * (<usize>((word(p, 8) + 3) >> 2) << 2);
 }
 
-/** Rows `top` to `bottom` by the groups `from` to `to`, whose weights begin at `w`; of an odd number, one is done twice. */
+/** Rows `top` to `bottom` by the groups `from` to `to`, whose weights begin at `w`; some of the last are done again to fill a tile. */
 function panel<T>(p: usize, top: i32, bottom: i32, from: i32, to: i32, w: usize): void {
   const groupBytes = (<usize>word(p, 8) << 5) * sizeof<T>();
   const last = to - 1;
@@ -107,13 +109,10 @@ function panel<T>(p: usize, top: i32, bottom: i32, from: i32, to: i32, w: usize)
       }
     }
   }
-  const half = (to - from + 1) >> 1;
+  const quarter = (to - from + 3) >> 2;
   for (; r < bottom; r++) {
-    for (let g = from; g < from + half; g++) {
-      const h = min(g + half, last);
-      const gAt = w + <usize>(g - from) * groupBytes;
-      const hAt = w + <usize>(h - from) * groupBytes;
-      rowByTwo<T>(p, r, g, h, gAt, hAt, multiplierAt(p, g), multiplierAt(p, h));
+    for (let g = from; g < from + quarter; g++) {
+      rowByFour<T>(p, r, g, quarter, last, from, w, multiplierAt(p, from));
     }
   }
 }

@@ -1,5 +1,5 @@
-// Tiles of a product: four rows, or one, by two groups of four columns. Each computes its outputs whole, from
-// the record of a matmul (see ./matmul.as.ts) and the addresses of its groups' first weights.
+// Tiles of a product: four rows by two groups of four columns, and one row by four groups. Each computes its
+// outputs whole, from the record of a matmul (see ./matmul.as.ts) and the addresses of its groups' weights.
 //
 // A lane is a column: a vector of weights holds two k of each of four columns, and a row's two mantissas stand
 // in all lanes, so that no lanes are added up in the end. Sums stay in i32 lanes for `spill` blocks of eight k,
@@ -163,74 +163,101 @@ export function rowsByTwo(p: usize, row: i32, group: i32, other: i32, g: usize, 
 }
 
 /**
- * One row by the groups whose weights begin at `g` and `h`, two streams, which keep memory busier than one.
- * Weights of 8 bits have multipliers for each 32 k, at `gm` and `hm`: sums of 32 products times those fit i32.
+ * One row by four groups, `apart` groups apart, of which none is beyond `last`: several streams keep memory busier
+ * than one. The weights of group `from` begin at `w`. Weights of 8 bits have multipliers for each 32 k, at `m`:
+ * sums of 32 products times those fit i32.
  */
-export function rowByTwo<T>(
+export function rowByFour<T>(
   p: usize,
   row: i32,
   group: i32,
-  other: i32,
-  g: usize,
-  h: usize,
-  gm: usize,
-  hm: usize,
+  apart: i32,
+  last: i32,
+  from: i32,
+  w: usize,
+  m: usize,
 ): void {
   const spill = sizeof<T>() == 1 ? 4 : word(p, 10);
+  const second = min(group + apart, last);
+  const third = min(second + apart, last);
+  const fourth = min(third + apart, last);
   let blocks = word(p, 8);
-  let a = address(p, 4) + <usize>row * (<usize>blocks << 4);
+  const groupBytes = (<usize>blocks << 5) * sizeof<T>();
+  const scaleBytes = <usize>((blocks + 3) >> 2) << 2;
+  let a = w + <usize>(group - from) * groupBytes;
+  let b = w + <usize>(second - from) * groupBytes;
+  let c = w + <usize>(third - from) * groupBytes;
+  let d = w + <usize>(fourth - from) * groupBytes;
+  let am = m + <usize>(group - from) * scaleBytes;
+  const bm = <usize>(second - group) * scaleBytes;
+  const cm = <usize>(third - group) * scaleBytes;
+  const dm = <usize>(fourth - group) * scaleBytes;
+  let x = address(p, 4) + <usize>row * (<usize>blocks << 4);
   const zero = blocks >> 31;
   const lowerHalf = i32x4.splat(0xffff + zero);
-  let l0 = i32x4.splat(0);
-  let l1 = l0;
-  let h0 = i32x4.splat(i32.MIN_VALUE);
-  let h1 = h0;
+  let la = i32x4.splat(0);
+  let lb = la;
+  let lc = la;
+  let ld = la;
+  let ha = i32x4.splat(i32.MIN_VALUE);
+  let hb = ha;
+  let hc = ha;
+  let hd = ha;
   while (blocks > 0) {
     let n = min(blocks, spill);
     blocks -= n;
-    let s0 = i32x4.splat(0);
-    let s1 = s0;
-    if (sizeof<T>() == 1 && n == 4) {
-      s0 = block<T>(block<T>(s0, a, g), a + 16, g + 32);
-      s0 = block<T>(block<T>(s0, a + 32, g + 64), a + 48, g + 96);
-      s1 = block<T>(block<T>(s1, a, h), a + 16, h + 32);
-      s1 = block<T>(block<T>(s1, a + 32, h + 64), a + 48, h + 96);
-      a += 64;
-      g += 128;
-      h += 128;
-    } else {
-      for (; n > 0; n--) {
-        s0 = block<T>(s0, a, g);
-        s1 = block<T>(s1, a, h);
-        a += 16;
-        g += 32 * sizeof<T>();
-        h += 32 * sizeof<T>();
-      }
+    let sa = i32x4.splat(0);
+    let sb = sa;
+    let sc = sa;
+    let sd = sa;
+    for (; n > 0; n--) {
+      const x0 = left<First>(x);
+      const x1 = left<Second>(x);
+      const x2 = left<Third>(x);
+      const x3 = left<Fourth>(x);
+      sa = block<T>(sa, x0, x1, x2, x3, a);
+      sb = block<T>(sb, x0, x1, x2, x3, b);
+      sc = block<T>(sc, x0, x1, x2, x3, c);
+      sd = block<T>(sd, x0, x1, x2, x3, d);
+      x += 16;
+      a += 32 * sizeof<T>();
+      b += 32 * sizeof<T>();
+      c += 32 * sizeof<T>();
+      d += 32 * sizeof<T>();
     }
     if (sizeof<T>() == 1) {
-      s0 = i32x4.mul(s0, multipliers(gm));
-      s1 = i32x4.mul(s1, multipliers(hm));
-      gm += 4;
-      hm += 4;
+      sa = i32x4.mul(sa, multipliers(am));
+      sb = i32x4.mul(sb, multipliers(am + bm));
+      sc = i32x4.mul(sc, multipliers(am + cm));
+      sd = i32x4.mul(sd, multipliers(am + dm));
+      am += 4;
     }
-    h0 = addUpper(h0, s0);
-    h1 = addUpper(h1, s1);
-    l0 = i32x4.add(l0, v128.and(s0, lowerHalf));
-    l1 = i32x4.add(l1, v128.and(s1, lowerHalf));
+    ha = addUpper(ha, sa);
+    la = i32x4.add(la, v128.and(sa, lowerHalf));
+    hb = addUpper(hb, sb);
+    lb = i32x4.add(lb, v128.and(sb, lowerHalf));
+    hc = addUpper(hc, sc);
+    lc = i32x4.add(lc, v128.and(sc, lowerHalf));
+    hd = addUpper(hd, sd);
+    ld = i32x4.add(ld, v128.and(sd, lowerHalf));
   }
-  if (!anyBad(storeRow(p, row, group, other, l0, l1, h0, h1, zero))) return;
+  const seen = storeRow(p, row, group, second, la, lb, ha, hb, zero);
+  const also = storeRow(p, row, third, fourth, lc, ld, hc, hd, zero);
+  if (!anyBad(i32x4.max_u(seen, also))) return;
   noteBad(p, row, 1, group);
-  noteBad(p, row, 1, other);
+  noteBad(p, row, 1, second);
+  noteBad(p, row, 1, third);
+  noteBad(p, row, 1, fourth);
 }
 
 /** Adds a row's products with a block of a group. */
 // @ts-ignore: decorator
 @inline
-function block<T>(sum: v128, row: usize, group: usize): v128 {
-  sum = addDot(sum, left<First>(row), weights<T, First>(group));
-  sum = addDot(sum, left<Second>(row), weights<T, Second>(group));
-  sum = addDot(sum, left<Third>(row), weights<T, Third>(group));
-  return addDot(sum, left<Fourth>(row), weights<T, Fourth>(group));
+function block<T>(sum: v128, x0: v128, x1: v128, x2: v128, x3: v128, group: usize): v128 {
+  sum = addDot(sum, x0, weights<T, First>(group));
+  sum = addDot(sum, x1, weights<T, Second>(group));
+  sum = addDot(sum, x2, weights<T, Third>(group));
+  return addDot(sum, x3, weights<T, Fourth>(group));
 }
 
 /** Four bytes as i32. */
