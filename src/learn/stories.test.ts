@@ -58,7 +58,7 @@ test(
   { skip },
   async () => {
     const digests = {
-      w8a8: "f1369d3cfe544477",
+      w8a8: "62d7ed5c20bbcb02",
       w8a14: "04a216605d046110",
       w14a14: "c4e51f80d92a0ecd",
     };

@@ -79,11 +79,10 @@ export function quantizeBlockColumn(
     const last = Math.min(64, least + BLOCK_SCALES_ABOVE);
     for (let m = Math.max(1, least - BLOCK_SCALES_BELOW); m <= last; m++) {
       const q = block.map((w) => clampMantissa(mantissaOf(w, BigInt(m * scale), exponent)));
-      let error = 0;
-      block.forEach((w, i) => {
-        const difference = w * 2 ** -exponent - Number(q[i]!) * (m * scale);
-        error += difference * difference;
-      });
+      const error = blockError(
+        block.map((w) => w * 2 ** -exponent),
+        m * scale,
+      );
       if (error < best.error) best = { error, m, q };
     }
     mantissas.push(...best.q);
@@ -98,6 +97,24 @@ function leastCovering(block: readonly number[], scale: number, exponent: number
   let m = 1;
   while (!fits(largest, 127n * BigInt(m * scale), exponent)) m++;
   return m;
+}
+
+/** By what a multiplier is judged: binary64 throughout. */
+function blockError(weights: readonly number[], step: number): number {
+  const sums = [0, 0, 0, 0];
+  weights.forEach((v, k) => {
+    const q = Math.max(-127, Math.min(127, nearestEven(v * (1 / step))));
+    const difference = v - q * step;
+    sums[k % 4]! += difference * difference;
+  });
+  return sums[0]! + sums[1]! + (sums[2]! + sums[3]!);
+}
+
+function nearestEven(x: number): number {
+  const below = Math.floor(x);
+  const rest = x - below;
+  if (rest !== 0.5) return rest < 0.5 ? below : below + 1;
+  return below % 2 === 0 ? below : below + 1;
 }
 
 function clampMantissa(q: bigint): bigint {
