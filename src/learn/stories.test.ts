@@ -59,8 +59,8 @@ test(
   async () => {
     const digests = {
       w8a8: "62d7ed5c20bbcb02",
-      w8a14: "04a216605d046110",
-      w14a14: "c4e51f80d92a0ecd",
+      w8a14: "64334546c8ffa9b6",
+      w14a14: "edbd0eb29f2be543",
     };
     for (const [precision, digest] of Object.entries(digests)) {
       for (const threads of [1, 2]) {

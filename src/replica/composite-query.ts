@@ -15,12 +15,12 @@ import { isNativeCanister } from "./native-canisters.ts";
 import {
   canisterFrozen,
   canisterNotFound,
-  canisterStopped,
+  canisterStoppedForQueries,
   canisterStopping,
   didNotReply,
   ErrorCode,
-  executionReject,
   methodNotFound,
+  reject,
   type Reject,
   rejectForCanister,
   trapReject,
@@ -70,9 +70,9 @@ export function evaluateQuery(
   }
 }
 
-/** Why a canister cannot run anything for users now. */
-export function unavailability(context: ReadContext, canister: CanisterRecord): Reject | undefined {
-  if (canister.status === "stopped") return canisterStopped(canister.id);
+/** Why a canister cannot run queries now. */
+function unavailability(context: ReadContext, canister: CanisterRecord): Reject | undefined {
+  if (canister.status === "stopped") return canisterStoppedForQueries(canister.id);
   if (canister.status === "stopping") return canisterStopping(canister.id);
   if (missingFor(canister, 0n, context.prices) > 0n) return canisterFrozen(canister.id);
   return canister.code === undefined ? wasmModuleNotFound(canister.id) : undefined;
@@ -87,6 +87,8 @@ class Evaluation {
   #instructionsNoted = 0n;
   /** Canisters whose cached images are ahead of the state. */
   readonly #changed = new Set<Uint8Array>();
+  /** The limit that the evaluation as a whole has met: nothing more runs, and all of it fails. */
+  #exceeded: Reject | undefined = undefined;
 
   constructor(context: ReadContext, console: ConsoleLine[], usage: QueryUsage[]) {
     this.#context = context;
@@ -151,6 +153,7 @@ class Evaluation {
     const calls = [...result.changes.calls];
     for (let next = calls.shift(); next !== undefined; next = calls.shift()) {
       const answer = this.#call(canister, next, depth);
+      if (this.#exceeded !== undefined) return this.#exceeded;
       const callback = { ...request, ...callbackOf(next, answer) };
       callback.callContext = { ...request.callContext, responded: response !== undefined };
       result = this.#execute(canister, callback, true);
@@ -168,20 +171,26 @@ class Evaluation {
   #call(caller: CanisterRecord, call: OutgoingCall, depth: number): Response {
     this.#instructionsLeft -= CALL_INSTRUCTIONS;
     if (depth >= DEPTH_MAX) {
-      const text = `Composite query calls are nested deeper than ${DEPTH_MAX}.`;
-      return executionReject(caller.id, ErrorCode.queryTooDeep, text);
+      const text = "Composite query calls exceeded the maximum call depth.";
+      return (this.#exceeded = reject(ErrorCode.queryTooDeep, text));
     }
-    return this.run(
-      {
-        caller: caller.id,
-        callerInfo: undefined,
-        canisterId: call.callee,
-        methodName: call.method,
-        argument: call.argument,
-        dataCertificate: undefined,
-      },
-      depth + 1,
-    );
+    const response =
+      this.#instructionsLeft > 0n
+        ? this.run(
+            {
+              caller: caller.id,
+              callerInfo: undefined,
+              canisterId: call.callee,
+              methodName: call.method,
+              argument: call.argument,
+              dataCertificate: undefined,
+            },
+            depth + 1,
+          )
+        : undefined;
+    if (response !== undefined && this.#instructionsLeft > 0n) return response;
+    const text = "Composite query calls exceeded the instruction limit.";
+    return (this.#exceeded ??= reject(ErrorCode.queryTotalInstructions, text));
   }
 
   #cleanUp(canister: CanisterRecord, trapped: RunRequest, call: OutgoingCall): void {

@@ -12,7 +12,8 @@ import type {
   QueryResult,
   QueryUsage,
 } from "./contract.ts";
-import { evaluateQuery, type ReadContext, unavailability } from "./composite-query.ts";
+import { evaluateQuery, type ReadContext } from "./composite-query.ts";
+import { missingFor } from "./cycles/balance.ts";
 import { PriceTable } from "./cycles/prices.ts";
 import { systemCallContext } from "./execution/call-contexts.ts";
 import { executionContext, type RunRequest } from "./execution/run.ts";
@@ -27,11 +28,15 @@ import { subnetCallRejection } from "./management/subnet.ts";
 import { isNativeCanister } from "./native-canisters.ts";
 import {
   canisterNotFound,
+  canisterStopped,
+  canisterStopping,
   ErrorCode,
   executionReject,
   formatErrorCode,
+  outOfCycles,
   type Reject,
   trapReject,
+  wasmModuleNotFound,
 } from "./reject.ts";
 import type { CanisterRecord, Response } from "./state/records.ts";
 import { ReplicaState } from "./state/replica-state.ts";
@@ -96,8 +101,13 @@ function precheckManagement(context: ReadContext, content: IngressContent): Reje
 function precheckCanister(context: ReadContext, content: IngressContent): Response | undefined {
   const canister = context.state.canister(content.canisterId);
   if (canister === undefined) return canisterNotFound(content.canisterId);
-  const unavailable = unavailability(context, canister);
-  if (unavailable !== undefined) return unavailable;
+  if (canister.status === "stopped") return canisterStopped(canister.id);
+  if (canister.status === "stopping") return canisterStopping(canister.id);
+  // The envelope is larger than what it says: what is asked here, induction asks for too.
+  const price = context.prices.ingress(content.methodName.length + content.argument.length);
+  const missing = missingFor(canister, price, context.prices);
+  if (missing > 0n) return outOfCycles(canister.id, missing);
+  if (canister.code === undefined) return wasmModuleNotFound(canister.id);
   const { exports } = installedModule(context, canister);
   if (!exports.has("canister_inspect_message")) return undefined;
   return inspectMessage(context, canister, content);

@@ -38,6 +38,7 @@ export const ErrorCode = {
   wasmModuleNotFound: 537,
   wasmMemoryLimit: 539,
   queryTooDeep: 525,
+  queryTotalInstructions: 526,
   compositeInReplicated: 527,
   invalidControllerOrSubnetAdmin: 541,
   accessDenied: 542,
@@ -124,6 +125,13 @@ export const canisterNotRunning = (canister: { id: Uint8Array; status: string })
 export const canisterStopped = (id: Uint8Array): Reject =>
   reject(ErrorCode.stopped, `Canister ${formatPrincipal(id)} is stopped`);
 
+/** What a query of a stopped canister is told. */
+export const canisterStoppedForQueries = (id: Uint8Array): Reject =>
+  reject(
+    ErrorCode.stopped,
+    `Canister ${formatPrincipal(id)} is stopped and therefore does not have a CallContextManager`,
+  );
+
 export const canisterStopping = (id: Uint8Array): Reject =>
   reject(ErrorCode.stopping, `Canister ${formatPrincipal(id)} is stopping`);
 
@@ -148,11 +156,7 @@ export const wasmModuleNotFound = (id: Uint8Array): Reject =>
 
 /** A call that ended without an answer. */
 export const didNotReply = (id: Uint8Array): Reject =>
-  executionReject(
-    id,
-    ErrorCode.didNotReply,
-    `Canister ${formatPrincipal(id)} did not reply to the call`,
-  );
+  reject(ErrorCode.didNotReply, `Canister ${formatPrincipal(id)} did not reply to the call`);
 
 export const methodNotFound = (
   id: Uint8Array,

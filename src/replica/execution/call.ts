@@ -10,7 +10,6 @@ import {
   canisterStopped,
   canisterStopping,
   ErrorCode,
-  executionReject,
   methodNotFound,
   type Reject,
   reject,
@@ -100,8 +99,8 @@ export function findMethod(
   if (exports.has(`canister_query ${name}`))
     return { exportName: `canister_query ${name}`, mode: "replicatedQuery" };
   if (exports.has(`canister_composite_query ${name}`)) {
-    const text = "Composite query cannot be called in replicated mode.";
-    return executionReject(canister.id, ErrorCode.compositeInReplicated, text);
+    const text = "Composite query cannot be called in replicated mode";
+    return reject(ErrorCode.compositeInReplicated, text);
   }
   return methodNotFound(canister.id, "update", name);
 }
