@@ -221,11 +221,7 @@ class LmdbReader implements StoreReader {
 function checkedView(databases: Databases, path: string, snapshot?: () => Transaction): StateView {
   const state = viewOf(databases.state, path, snapshot);
   const hashes = viewOf(databases.derived, path, snapshot);
-  const check = (
-    key: Uint8Array,
-    value: Uint8Array | undefined,
-    known?: Uint8Array,
-  ): void => {
+  const check = (key: Uint8Array, value: Uint8Array | undefined, known?: Uint8Array): void => {
     if (value === undefined || value.length < CHECKED_BYTES_MIN) return;
     const hash = known ?? hashes.get(key);
     if (hash === undefined || equalBytes(hash, sha256(value))) return;

@@ -69,7 +69,10 @@ test("the border check accepts what is allowed", () => {
   const text = `import { test } from "node:test";\nimport { a } from "./a/b.ts";\n// from "../x"`;
   deepEqual(findBorderCrossings({ path: "src/crypto/x.test.ts", text }), []);
   deepEqual(findBorderCrossings({ path: "src/node/x.ts", text: 'import "gyrotron/base";' }), []);
-  deepEqual(findBorderCrossings({ path: "src/cli/x.ts", text: 'import "gyrotron/node/models";' }), []);
+  deepEqual(
+    findBorderCrossings({ path: "src/cli/x.ts", text: 'import "gyrotron/node/models";' }),
+    [],
+  );
   const suite = 'import { runSuite } from "../store/store-suite.ts";';
   deepEqual(findBorderCrossings({ path: "src/node/x.test.ts", text: suite }), []);
   deepEqual(findBorderCrossings({ path: "src/node/x.ts", text: suite }).length, 1);
@@ -126,7 +129,8 @@ function judgeArea(
   specifier: string,
 ): string | undefined {
   const [, target, ...deeper] = specifier.split("/");
-  if (deeper.length > 0 && !SIDE_DOORS.has([target, ...deeper].join("/"))) return `deep import ${specifier}`;
+  if (deeper.length > 0 && !SIDE_DOORS.has([target, ...deeper].join("/")))
+    return `deep import ${specifier}`;
   if (area === undefined) return undefined;
   // A test may come in by the front door, as a user would.
   if (target === area) return isTest(file) ? undefined : `own area by name: ${specifier}`;
