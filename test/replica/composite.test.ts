@@ -78,47 +78,30 @@ test("updates cannot be called, missing canisters are rejects with their code", 
   match(text(Uint8Array.of(0, 0, 0, 0, 0, 0, 0, 9, 1, 1)), /^IC0301: /);
 });
 
-test("recursion ends with a reject, not with the node", () => {
+test("calls nested too deep end the whole query with IC0525", () => {
   const network = new ReplicaHarness();
   const id = network.install(summing("sum", 1));
   const result = network.query(id, "sum", id);
-  ok(result.kind === "replied", JSON.stringify(result));
-  // Six levels ran; the sixth was refused its call, the five above it got replies.
-  equal(result.reply[4], 5);
+  ok(result.kind === "rejected", JSON.stringify(result));
+  deepEqual(
+    [result.rejectCode, result.errorCode, result.message],
+    [5, "IC0525", "Composite query calls exceeded the maximum call depth."],
+  );
 });
 
-test("the reject of a call nested too deep is IC0525", () => {
+test("a tree of calls has the instructions of one query: IC0526", () => {
   const network = new ReplicaHarness();
-  // Whatever the callee answers, reply or reject, is passed on.
-  const id = network.install(
-    wat(`(module
-      (import "ic0" "msg_reply" (func $reply))
-      (import "ic0" "msg_reply_data_append" (func $append (param i32 i32)))
-      (import "ic0" "msg_arg_data_copy" (func $arg (param i32 i32 i32)))
-      (import "ic0" "msg_arg_data_size" (func $arg_size (result i32)))
-      (import "ic0" "msg_reject_msg_size" (func $reject_size (result i32)))
-      (import "ic0" "msg_reject_msg_copy" (func $reject_copy (param i32 i32 i32)))
-      (import "ic0" "canister_self_copy" (func $self (param i32 i32 i32)))
-      (import "ic0" "call_new" (func $new (param i32 i32 i32 i32 i32 i32 i32 i32)))
-      (import "ic0" "call_perform" (func $perform (result i32)))
-      (memory 1)
-      (table funcref (elem $on_reply $on_reject))
-      (data (i32.const 0) "go")
-      (func $on_reply (param i32)
-        (call $arg (i32.const 1000) (i32.const 0) (call $arg_size))
-        (call $append (i32.const 1000) (call $arg_size)) (call $reply))
-      (func $on_reject (param i32)
-        (call $reject_copy (i32.const 1000) (i32.const 0) (call $reject_size))
-        (call $append (i32.const 1000) (call $reject_size)) (call $reply))
-      (func (export "canister_composite_query go")
-        (call $self (i32.const 8) (i32.const 0) (i32.const 10))
-        (call $new (i32.const 8) (i32.const 10) (i32.const 0) (i32.const 2)
-          (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 0))
-        (drop (call $perform))))`),
+  const leaf = network.install(LEAF);
+  // Each call counts for 50 million instructions besides what it runs.
+  const tree = network.query(network.install(summing("get", 200)), "sum", leaf);
+  ok(tree.kind === "rejected", JSON.stringify(tree));
+  deepEqual(
+    [tree.rejectCode, tree.errorCode, tree.message],
+    [5, "IC0526", "Composite query calls exceeded the instruction limit."],
   );
-  const result = network.query(id, "go");
-  ok(result.kind === "replied");
-  match(String.fromCharCode(...result.reply), /^IC0525: .* nested deeper than 6\./);
+  const smaller = network.query(network.install(summing("get", 90)), "sum", leaf);
+  ok(smaller.kind === "replied", JSON.stringify(smaller));
+  equal(smaller.reply[4], 90);
 });
 
 test("a composite query is not for replicated calls", () => {
@@ -127,4 +110,5 @@ test("a composite query is not for replicated calls", () => {
   const status = network.call(id, "sum", id);
   ok(status.kind === "rejected");
   equal(status.errorCode, "IC0527");
+  equal(status.message, "Composite query cannot be called in replicated mode");
 });

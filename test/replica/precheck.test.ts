@@ -46,7 +46,7 @@ test("a canister that is absent, empty, frozen, stopping or stopped is refused b
   const poor = network.create(1n);
   startsWith(
     precheck(network, poor, "go"),
-    `IC0207 Canister ${formatPrincipal(poor)} is unable to process`,
+    `IC0207 Canister ${formatPrincipal(poor)} is out of cycles: please top up the canister with at least `,
   );
 });
 

@@ -11,6 +11,9 @@ import type { CallContext, Callback, CanisterRecord, Closure, Message } from "..
 import { finishStopping, respond, settleContext } from "./call-contexts.ts";
 import { applyFinished, discardImage, type RunRequest, runCode, settleExecution } from "./run.ts";
 
+/** Most that a callback may use: the rest is kept for its cleanup, which must run even if the callback ran out. */
+const CALLBACK_INSTRUCTIONS_MAX = (UPDATE_INSTRUCTIONS_MAX * 95n) / 100n;
+
 type ResponseMessage = Extract<Message, { kind: "response" }>;
 
 /** Delivers a response to the canister that waits for it. */
@@ -65,7 +68,7 @@ function runCallback(
     entry: callEntry(isReply ? callback.onReply : callback.onReject),
     mode: isReply ? "replyCallback" : "rejectCallback",
     argument: isReply ? response.bytes : EMPTY_BYTES,
-    instructionLimit: UPDATE_INSTRUCTIONS_MAX,
+    instructionLimit: CALLBACK_INSTRUCTIONS_MAX,
     callContext,
     contextNumber: callback.context,
     rejected: isReply ? undefined : { code: response.rejectCode, message: response.message },
@@ -100,7 +103,7 @@ function runCallback(
   settleExecution(context, canister, callback.callbackReserved, used);
 }
 
-/** Cleanup has what the trapped callback left of its instruction limit. */
+/** Cleanup has what the trapped callback left of the limit of both. */
 function runCleanup(
   context: BlockContext,
   canister: CanisterRecord,
