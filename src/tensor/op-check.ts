@@ -74,9 +74,15 @@ export function checkPackedMatrix(weights: PackedMatrix): void {
   require("matmul", weights.bits === 8, "block scales are for weights of 8 bits");
   require("matmul", blockScales.length ===
     weights.outputs * blocksOf(weights.inputs), "one block scale per 32 inputs expected");
-  require("matmul", blockScales.every(
-    (m) => m >= 1 && m <= BLOCK_SCALE_MAX,
-  ), "block scale out of range");
+  require("matmul", areBlockScales(blockScales), "block scale out of range");
+}
+
+/** A loop, because a model has millions of them. */
+function areBlockScales(scales: Uint8Array): boolean {
+  for (let i = 0; i < scales.length; i++) {
+    if (scales[i]! < 1 || scales[i]! > BLOCK_SCALE_MAX) return false;
+  }
+  return true;
 }
 
 function checkAttention(call: OpCall & { op: "attention" }): number {
