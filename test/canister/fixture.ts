@@ -110,8 +110,12 @@ export function context(overrides: Partial<ExecutionContext> = {}): ExecutionCon
       callbackReservation: 40_005_000_000n,
       createCanister: 500_000_000_000n,
       httpRequest: (request, response) => 49_140_000n + 5_200n * request + 10_400n * response,
-      signature: (_kind, name, algorithm) =>
-        algorithm > 1 ? "badAlgorithm" : name === "key_1" ? 26_153_846_153n : undefined,
+      signature: (kind, name, algorithm) =>
+        algorithm > (kind === "schnorr" ? 1 : 0)
+          ? "badAlgorithm"
+          : name === "key_1"
+            ? 26_153_846_153n
+            : undefined,
     },
     wasmMemoryLimitBytes: 0n,
     growableBytes: 1n << 50n,

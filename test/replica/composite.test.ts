@@ -3,7 +3,8 @@
 
 import { deepEqual, equal, match, ok } from "node:assert/strict";
 import { test } from "node:test";
-import { ReplicaHarness, wat } from "./harness.ts";
+import { encodeCandid, toIdlPrincipal } from "gyrotron/candid";
+import { ONLY_ID, ReplicaHarness, wat } from "./harness.ts";
 
 /** Answers with its number; \`bump\` is an update. */
 const LEAF = wat(`(module
@@ -111,4 +112,44 @@ test("a composite query is not for replicated calls", () => {
   ok(status.kind === "rejected");
   equal(status.errorCode, "IC0527");
   equal(status.message, "Composite query cannot be called in replicated mode");
+});
+
+test("a composite query asks the management canister for the status of its own canister", () => {
+  const network = new ReplicaHarness();
+  const argument = (id: Uint8Array): Uint8Array =>
+    encodeCandid([ONLY_ID], [{ canister_id: toIdlPrincipal(id) }]);
+  // The argument of the query is that of canister_status.
+  const id = network.install(
+    wat(`(module
+      (import "ic0" "msg_reply" (func $reply))
+      (import "ic0" "msg_reply_data_append" (func $append (param i32 i32)))
+      (import "ic0" "msg_arg_data_copy" (func $arg (param i32 i32 i32)))
+      (import "ic0" "msg_arg_data_size" (func $arg_size (result i32)))
+      (import "ic0" "msg_reject_msg_size" (func $reject_size (result i32)))
+      (import "ic0" "msg_reject_msg_copy" (func $reject_copy (param i32 i32 i32)))
+      (import "ic0" "call_new" (func $new (param i32 i32 i32 i32 i32 i32 i32 i32)))
+      (import "ic0" "call_data_append" (func $data (param i32 i32)))
+      (import "ic0" "call_perform" (func $perform (result i32)))
+      (memory 1)
+      (table funcref (elem $on_reply $on_reject))
+      (data (i32.const 0) "canister_status")
+      (func $on_reply (param i32)
+        (call $arg (i32.const 1000) (i32.const 0) (call $arg_size))
+        (call $append (i32.const 1000) (call $arg_size)) (call $reply))
+      (func $on_reject (param i32)
+        (call $reject_copy (i32.const 1000) (i32.const 0) (call $reject_size))
+        (call $append (i32.const 1000) (call $reject_size)) (call $reply))
+      (func (export "canister_composite_query go")
+        (call $arg (i32.const 100) (i32.const 0) (call $arg_size))
+        (call $new (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 15)
+          (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 0))
+        (call $data (i32.const 100) (call $arg_size))
+        (drop (call $perform))))`),
+  );
+  const own = network.query(id, "go", argument(id));
+  ok(own.kind === "replied");
+  equal(String.fromCharCode(...own.reply.subarray(0, 4)), "DIDL");
+  const other = network.query(id, "go", argument(network.create()));
+  ok(other.kind === "replied");
+  match(String.fromCharCode(...other.reply), /^IC05\d\d: /);
 });

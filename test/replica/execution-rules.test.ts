@@ -120,6 +120,23 @@ suite("answers", () => {
     );
   });
 
+  test("cycles of a call that is not answered come back", () => {
+    const network = new ReplicaHarness();
+    const callee = network.install(canister(`(func (export "canister_update take"))`));
+    const id = network.install(
+      canister(
+        `(func $done (param i32) (i64.store (i32.const 0) (call $refunded))
+          (call $append (i32.const 0) (i32.const 8)) (call $reply))
+        (func (export "canister_update go")
+          (call $call (i32.const 0) ${TAKE}) (call $cycles (i64.const 77)) (drop (call $perform)))`,
+        { callee, table: "(table funcref (elem $done $done))" },
+      ),
+    );
+    const before = network.worthOf(callee);
+    deepEqual(bytesOf(network.call(id, "go")), [77, 0, 0, 0, 0, 0, 0, 0]);
+    equal(network.worthOf(callee), before);
+  });
+
   test("calls of one execution to one callee start in their order", () => {
     const network = new ReplicaHarness();
     const callee = network.install(
@@ -179,6 +196,30 @@ suite("answers", () => {
     match(rejection(network.status(envelope)), /^IC0406 Canister has been uninstalled\.?$/);
     network.settle();
     equal(network.canister(callee).openContexts, 0);
+  });
+});
+
+suite("instructions", () => {
+  test("updates, queries and inspect_message have their own limits", () => {
+    const network = new ReplicaHarness();
+    const fill = "(memory.fill (i32.const 0) (i32.const 1) (i32.const 131072))".repeat(8);
+    const endless = `(loop $again ${fill} (br $again))`;
+    const id = network.install(
+      canister(
+        ["update go", "query ask", "inspect_message"]
+          .map((name) => `(func (export "canister_${name}") ${endless})`)
+          .join(""),
+      ),
+    );
+    const text = (limit: string): string =>
+      `IC0522 Error from Canister ${formatPrincipal(id)}: Canister exceeded the limit of ${limit} instructions for single message execution.`;
+    const startsWith = (answer: string, expected: string): void =>
+      equal(answer.slice(0, expected.length), expected);
+    startsWith(rejection(network.call(id, "go")), text("40000000000"));
+    startsWith(rejection(network.query(id, "ask")), text("5000000000"));
+    const content = network.content(id, "go");
+    const refused = network.replica.precheck(network.view, network.timeNs, content);
+    startsWith(rejection(refused!), text("200000000"));
   });
 });
 

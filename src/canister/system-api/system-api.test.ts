@@ -71,6 +71,8 @@ const PROGRAMS: Readonly<Record<string, string>> = {
   "cost of a canister": `(call $cost_create_canister (I.const 0)) (call $reply16)`,
   "cost of an outcall": `(call $cost_http_request (i64.const 1) (i64.const 2) (I.const 0)) (call $reply16)`,
   "cost of a signature": `(i64.store (I.const 0) (i64.const 0)) (call $reply_word (i64.or (i64.shl (i64.extend_i32_u (call $cost_sign_with_ecdsa (I.const 1004) (I.sub (call $msg_arg_data_size) (I.const 4)) (i32.load (I.const 1000)) (I.const 0))) (i64.const 60)) (i64.load (I.const 0))))`,
+  "cost of a Schnorr signature": `(i64.store (I.const 0) (i64.const 0)) (call $reply_word (i64.or (i64.shl (i64.extend_i32_u (call $cost_sign_with_schnorr (I.const 1004) (I.sub (call $msg_arg_data_size) (I.const 4)) (i32.load (I.const 1000)) (I.const 0))) (i64.const 60)) (i64.load (I.const 0))))`,
+  "cost of a derived key": `(i64.store (I.const 0) (i64.const 0)) (call $reply_word (i64.or (i64.shl (i64.extend_i32_u (call $cost_vetkd_derive_key (I.const 1004) (I.sub (call $msg_arg_data_size) (I.const 4)) (i32.load (I.const 1000)) (I.const 0))) (i64.const 60)) (i64.load (I.const 0))))`,
   print: `(call $debug_print (I.const 1000) (call $msg_arg_data_size)) (call $debug_print (I.const -1) (I.const 9))`,
   trap: `(call $trap (I.const 1000) (call $msg_arg_data_size))`,
   "trap out of bounds": `(call $trap (I.const -1) (I.const 10))`,
@@ -325,13 +327,17 @@ for (const width of ["i32", "i64"] as const) {
       );
       equal(number("cost of a canister"), prices.createCanister);
       equal(number("cost of an outcall"), prices.httpRequest(1n, 2n));
-      const signature = (algorithm: number, name: string): bigint =>
-        number("cost of a signature", {
+      const signature = (algorithm: number, name: string, of = "a signature"): bigint =>
+        number(`cost of ${of}`, {
           argument: Uint8Array.of(algorithm, 0, 0, 0, ...text(name)),
         });
       equal(signature(0, "key_1"), 26_153_846_153n);
       equal(signature(7, "key_1"), 1n << 60n);
       equal(signature(0, "key_2"), 2n << 60n);
+      equal(signature(1, "key_1", "a Schnorr signature"), 26_153_846_153n);
+      equal(signature(2, "key_1", "a Schnorr signature"), 1n << 60n);
+      equal(signature(0, "key_1", "a derived key"), 26_153_846_153n);
+      equal(signature(1, "key_1", "a derived key"), 1n << 60n);
     });
 
     test("printing and trapping", () => {

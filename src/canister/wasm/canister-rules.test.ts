@@ -265,6 +265,25 @@ test("metadata sections", () => {
     refused(...Array.from({ length: 17 }, (_, i) => `icp:public ${i}`)),
     "limit: Wasm module defined 17 custom sections which exceeds the maximum number allowed 16.",
   );
+  const large = (bytes: number): Uint8Array => {
+    const label = utf8Bytes("icp:public a");
+    const size = 1 + label.length + bytes;
+    const leb = [(size & 0x7f) | 0x80, ((size >> 7) & 0x7f) | 0x80, size >> 14];
+    const head = Uint8Array.of(0, ...leb, label.length, ...label);
+    return concatBytes(simple, head, new Uint8Array(bytes));
+  };
+  equal(refusal(large(1_048_576)), "accepted");
+  equal(
+    refusal(large(1_048_577)),
+    `${prefix}Invalid custom sections: total size of the custom sections exceeds the maximum allowed: size 1048577 bytes, allowed 1048576 bytes.`,
+  );
+});
+
+test("a module of more than 100 MiB", () => {
+  equal(
+    refusal(new Uint8Array(104_857_601)),
+    "limit: Wasm module size of 104857601 exceeds the maximum allowed size of 104857600.",
+  );
 });
 
 test("gzip", () => {

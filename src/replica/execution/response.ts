@@ -2,7 +2,7 @@
 // cleanup when that traps. Responses run even when the canister is stopping or frozen: their
 // execution was paid for when the call was made.
 
-import { assert, EMPTY_BYTES, UPDATE_INSTRUCTIONS_MAX } from "gyrotron/base";
+import { assert, EMPTY_BYTES, UPDATE_INSTRUCTIONS_MAX, utf8Bytes } from "gyrotron/base";
 import type { BlockContext } from "../block-context.ts";
 import { deposit, refundCharge } from "../cycles/balance.ts";
 import { countOutstanding } from "../messaging/send.ts";
@@ -135,7 +135,8 @@ function refundTransmission(
   message: ResponseMessage,
 ): void {
   const { response } = message;
-  const bytes = response.kind === "reply" ? response.bytes.length : response.message.length;
+  const bytes =
+    response.kind === "reply" ? response.bytes.length : utf8Bytes(response.message).length;
   const price = context.prices.transmission(bytes);
   const kept = price < callback.responseReserved ? price : callback.responseReserved;
   refundCharge(canister, "transmission", callback.responseReserved - kept);
