@@ -68,7 +68,10 @@ export function explainCliError(info: CliErrorInfo): string {
     case "cli/file":
       return `${info.file}: ${info.problem}`;
     case "cli/unknown-model":
-      return `there is no model \`${info.name}\`: name a .gguf file, a folder, a llama2.c .bin file, or one of ${info.known.join(", ")}`;
+      return `there is no model \`${info.name}\`: name ${[
+        "a .gguf file, a folder, a llama2.c .bin file",
+        ...(info.known.length === 0 ? [] : [`one of ${info.known.join(", ")}`]),
+      ].join(", or ")}`;
     case "cli/job-failed":
       return info.reason === "promptTooLong"
         ? `the prompt is too long: ${info.detail}`
