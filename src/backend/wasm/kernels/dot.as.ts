@@ -1,69 +1,8 @@
-// The steps that tiles of a product share: loading weights, adding dot products, handing on what i32 could not
-// hold, and rounding. Nothing here knows rows, columns or memory layouts.
+// The steps that products share, of matrices and of attention: adding dot products, handing on what i32 could
+// not hold, adding lanes, and making binary64 of exact sums. Nothing here knows rows, columns or memory layouts.
 //
-// Partial sums stay in i32 lanes for `spill` blocks, the proven bound. Then their upper halves move on to a
-// second vector of i32 and the lower halves stay, so that `2^16 * uppers + lowers` is the exact sum.
-//
-// Floats: upper and lower sums are integers below 2^31, the sum times D is below 2^53, D * 2^e is stored as
-// binary64: `(uppers * 65536 + lowers) * D2e * 2^ea` is exact and the demotion rounds once.
-
-/** Eight mantissas of a group's first column as i16. Offsets must be immediates to cost nothing. */
-// @ts-ignore: decorator
-@inline
-export function weights0<T>(at: usize): v128 {
-  if (sizeof<T>() == 1) return v128.load_ext<i8>(at, 0);
-  return v128.load(at, 0);
-}
-
-// @ts-ignore: decorator
-@inline
-export function weights1<T>(at: usize): v128 {
-  if (sizeof<T>() == 1) return v128.load_ext<i8>(at, 8);
-  return v128.load(at, 16);
-}
-
-// @ts-ignore: decorator
-@inline
-export function weights2<T>(at: usize): v128 {
-  if (sizeof<T>() == 1) return v128.load_ext<i8>(at, 16);
-  return v128.load(at, 32);
-}
-
-// @ts-ignore: decorator
-@inline
-export function weights3<T>(at: usize): v128 {
-  if (sizeof<T>() == 1) return v128.load_ext<i8>(at, 24);
-  return v128.load(at, 48);
-}
-
-/** The same of the next block. */
-// @ts-ignore: decorator
-@inline
-export function next0<T>(at: usize): v128 {
-  if (sizeof<T>() == 1) return v128.load_ext<i8>(at, 32);
-  return v128.load(at, 64);
-}
-
-// @ts-ignore: decorator
-@inline
-export function next1<T>(at: usize): v128 {
-  if (sizeof<T>() == 1) return v128.load_ext<i8>(at, 40);
-  return v128.load(at, 80);
-}
-
-// @ts-ignore: decorator
-@inline
-export function next2<T>(at: usize): v128 {
-  if (sizeof<T>() == 1) return v128.load_ext<i8>(at, 48);
-  return v128.load(at, 96);
-}
-
-// @ts-ignore: decorator
-@inline
-export function next3<T>(at: usize): v128 {
-  if (sizeof<T>() == 1) return v128.load_ext<i8>(at, 56);
-  return v128.load(at, 112);
-}
+// Partial sums stay in i32 lanes for as many terms as provably fit. Then their upper halves move on to a second
+// vector of i32 and the lower halves stay, so that `2^16 * uppers + lowers` is the exact sum.
 
 // @ts-ignore: decorator
 @inline
@@ -115,16 +54,6 @@ export function highPair(v: v128): v128 {
 @inline
 export function whole(uppers: v128, lowers: v128): v128 {
   return f64x2.add(f64x2.mul(uppers, f64x2.splat(65536.0)), lowers);
-}
-
-/** Stores two outputs, each rounded once, and returns their bits shifted left by the sign; upper lanes 0. */
-// @ts-ignore: decorator
-@inline
-export function storePair(totals: v128, scales: v128, factor: v128, out: usize): v128 {
-  const exact = f64x2.mul(f64x2.mul(totals, scales), factor);
-  const value = f32x4.add(f32x4.demote_f64x2_zero(exact), f32x4.splat(0));
-  v128.store64_lane(out, value, 0);
-  return i32x4.shl(value, 1);
 }
 
 // @ts-ignore: decorator
