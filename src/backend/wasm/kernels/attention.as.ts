@@ -9,8 +9,8 @@
 // of two f32, because it differs from any such middle by a factor of at least 1 + 2^-51 or equals it.
 
 import { addDot, addUpper, anyBad, highPair, keepLower, laneSums, lowPair, whole } from "./dot.as";
-import { exp2Lanes, powersOfTwo, roundLanes, upper } from "./graph-lanes.as";
-import { quantizeRow } from "./row.as";
+import { exp2Lanes, powersOfTwo, roundLanes, shareLanes, upper } from "./graph-lanes.as";
+import { largestLane, quantizeRow } from "./row.as";
 import { isBad, power, roundOnce } from "./scalar.as";
 
 /** Below every score, which is -2^30 at least, by more than any exponent of V makes up for. */
@@ -178,28 +178,6 @@ function fourAt(words: usize, t: i32, count: i32): v128 {
   if (t + 1 < count) four = v128.load_lane<u32>(at, four, 1, 4);
   if (t + 2 < count) four = v128.load_lane<u32>(at, four, 2, 8);
   return four;
-}
-
-// @ts-ignore: decorator
-@inline
-function largestLane(x: v128): i32 {
-  return max(
-    max(i32x4.extract_lane(x, 0), i32x4.extract_lane(x, 1)),
-    max(i32x4.extract_lane(x, 2), i32x4.extract_lane(x, 3)),
-  );
-}
-
-/**
- * `min(32767, (u + 2^k) >> (k + 1))` for k >= 0 and u <= 65536, as `floor(u * 2^-(k + 1) + 0.5)` in binary32:
- * exact up to k = 22, and from k = 17 on below 1 however the sum is rounded.
- */
-// @ts-ignore: decorator
-@inline
-function shareLanes(u: v128, k: v128): v128 {
-  const places = i32x4.sub(i32x4.splat(126), i32x4.min_s(k, i32x4.splat(60)));
-  const scaled = f32x4.mul(f32x4.convert_i32x4_s(u), i32x4.shl(places, 23));
-  const rounded = i32x4.trunc_sat_f32x4_s(f32x4.add(scaled, f32x4.splat(0.5)));
-  return i32x4.min_s(rounded, i32x4.splat(32767));
 }
 
 /** One head of one row. `scratch`: i32 and then i16 for each position, their number rounded up to 4. */

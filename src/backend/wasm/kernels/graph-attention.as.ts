@@ -5,13 +5,14 @@
 // in order, while one head after another would read it in steps that no cache foresees.
 //
 // Floats: scores are integers of 31 bits times one of 16 and a power of two, exact in binary64, and `nearest`
-// is RNE. A share is `floor(u * 2^-(k+1) + 1/2)`: at most 18 bits for k up to 16, and below 1 beyond, so
-// binary32 holds it. Sums are integers below 2^39, kept in halves as dot.as.ts does, and whole in binary64. For the quotient see attention.as.ts.
+// is RNE. Sums are integers below 2^39, kept in halves as dot.as.ts does, and whole in binary64. For the quotient
+// see attention.as.ts.
 
 import { addUpper, keepLower, laneSums, lowPair, whole } from "./dot.as";
-import { exp2Lanes, powersOfTwo, roundLanes, upper } from "./graph-lanes.as";
+import { exp2Lanes, powersOfTwo, roundLanes, shareLanes, upper } from "./graph-lanes.as";
 import { at4, failFirst } from "./graph-record.as";
 import { address, EXP2, word } from "./layout.as";
+import { largestLane } from "./row.as";
 import { power } from "./scalar.as";
 
 /** Heads that are computed side by side where their rows lie side by side, so that memory is read in order. */
@@ -158,25 +159,6 @@ function scoreHeads(p: usize, scratch: usize, heads: i32, count: i32): void {
       out += room;
     }
   }
-}
-
-// @ts-ignore: decorator
-@inline
-function largestLane(x: v128): i32 {
-  return max(
-    max(i32x4.extract_lane(x, 0), i32x4.extract_lane(x, 1)),
-    max(i32x4.extract_lane(x, 2), i32x4.extract_lane(x, 3)),
-  );
-}
-
-/** `min(32767, (u + 2^k) >> (k + 1))` for k of 0 or more. */
-// @ts-ignore: decorator
-@inline
-function shareLanes(u: v128, k: v128): v128 {
-  const places = i32x4.sub(i32x4.splat(126), i32x4.min_s(k, i32x4.splat(60)));
-  const scaled = f32x4.mul(f32x4.convert_i32x4_s(u), i32x4.shl(places, 23));
-  const rounded = i32x4.trunc_sat_f32x4_s(f32x4.add(scaled, f32x4.splat(0.5)));
-  return i32x4.min_s(rounded, i32x4.splat(32767));
 }
 
 /** Step 3 of one head, and the shares of step 4 with nothing behind them; `own` takes the exponents of V. */

@@ -1,5 +1,5 @@
-// Four elements at a time: the steps that functions and softmax share (docs/spec/01-numerics.md sections 5, 9
-// and 15), the same integers as one by one.
+// Four elements at a time: the steps that functions, softmax and attention share (docs/spec/01-numerics.md
+// sections 5, 8, 9 and 15), the same integers as one by one.
 //
 // Floats: a binary32 times an integer of 24 bits is exact in binary64, so is a power of two; `nearest`, `floor`
 // and conversions of integers below 2^53 are exact.
@@ -74,6 +74,19 @@ export function exp2Lanes(table: usize, z: v128): v128 {
   const c = i32x4.add(a, i32x4.shr_u(i32x4.mul(a, a), 23));
   const rest = i32x4.add(i32x4.mul(t, c), i32x4.splat(1 << 21));
   return i32x4.add(t, i32x4.shr_u(rest, 22));
+}
+
+/**
+ * The share `min(32767, (u + 2^k) >> (k + 1))` for k >= 0 and u <= 65536, as `floor(u * 2^-(k + 1) + 0.5)` in
+ * binary32: exact up to k = 22, and from k = 17 on below 1 however the sum is rounded.
+ */
+// @ts-ignore: decorator
+@inline
+export function shareLanes(u: v128, k: v128): v128 {
+  const places = i32x4.sub(i32x4.splat(126), i32x4.min_s(k, i32x4.splat(60)));
+  const scaled = f32x4.mul(f32x4.convert_i32x4_s(u), i32x4.shl(places, 23));
+  const rounded = i32x4.trunc_sat_f32x4_s(f32x4.add(scaled, f32x4.splat(0.5)));
+  return i32x4.min_s(rounded, i32x4.splat(32767));
 }
 
 /** `look(T, p)` of section 15; `table` holds 1025 i32 and p is below 2^20. */
