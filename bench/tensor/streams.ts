@@ -55,7 +55,7 @@ export async function createNorm(rows: number, columns: number): Promise<Stream>
   const device = await WasmDevice.create({ threads: 1 });
   const x = device.place(normValues(rows * columns));
   const out = device.allocate(rows * columns * 4);
-  const words = [x, columns, columns, ...epsilonWords(Math.fround(1e-5)), out];
+  const words = [x, columns, out, ...epsilonWords(Math.fround(1e-5))];
   return {
     name: `rms norm ${rows} x ${columns}`,
     bytes: rows * columns * 4,

@@ -449,9 +449,8 @@ class ProgramCompiler {
   #headNorm(gain: Vector, x: number, columns: number, heads: number, op: number): KernelCall[] {
     if (gain === undefined) return [];
     const { headSize } = this.#weights.shape;
-    const size = [headSize, roundUp(headSize, 8)];
     const vector = this.#device.place(gain);
-    return [this.#call("headNorm", [x, columns, heads, ...size, ...this.#epsilon, vector, op])];
+    return [this.#call("headNorm", [x, columns, heads, headSize, ...this.#epsilon, vector, op])];
   }
 
   /** The design's norm of rows of the width, with gain and bias, on the grid of the next product. */

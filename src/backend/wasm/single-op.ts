@@ -87,15 +87,9 @@ class SingleOp {
         return { kind: "i32", values: this.#device.readI32(out, this.#count) };
       }
       case "rms-norm": {
-        const padded = roundUp(call.columns, 8);
         const out = this.#output(call.columns);
-        this.#start("norm", [
-          this.#in(call.x),
-          call.columns,
-          padded,
-          ...epsilonWords(call.epsilon),
-          out,
-        ]);
+        const epsilon = epsilonWords(call.epsilon);
+        this.#start("norm", [this.#in(call.x), call.columns, out, ...epsilon]);
         return this.#f32(out, call.columns, call.columns);
       }
       case "rotary":

@@ -37,7 +37,7 @@ export function addBias(p: usize, rows: i32, thread: i32, threads: i32): void {
   }
 }
 
-/** RMS norm and gain of the heads' slices, in place. [4] x, [5] columns, [6] heads that it begins with, [7] size, [9..11] eps, [12] gain, [13] gain's op */
+/** RMS norm and gain of the heads' slices, in place. [4] x, [5] columns, [6] heads that it begins with, [7] size, [8..10] eps, [11] gain, [12] gain's op */
 export function headNorm(p: usize, rows: i32, thread: i32, threads: i32): void {
   const heads = word(p, 6);
   const size = word(p, 7);
@@ -45,8 +45,8 @@ export function headNorm(p: usize, rows: i32, thread: i32, threads: i32): void {
     const r = unit / heads;
     const column = <usize>(unit % heads) * <usize>size;
     const x = address(p, 4) + ((<usize>r * <usize>word(p, 5) + column) << 2);
-    rmsNormRow(x, size, word(p, 9), word(p, 10), word(p, 11), x, largestBits(x, size), 0);
-    if (isBad(multiplyRow(x, address(p, 12), size, x))) markBad(address(p, 3), r, word(p, 13));
+    rmsNormRow(x, size, word(p, 8), word(p, 9), word(p, 10), x, largestBits(x, size), 0);
+    if (isBad(multiplyRow(x, address(p, 11), size, x))) markBad(address(p, 3), r, word(p, 12));
   }
 }
 

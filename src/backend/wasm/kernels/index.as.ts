@@ -3,7 +3,9 @@
 
 import { attendHead, rotateSlice, storeValue } from "./attention.as";
 import { addBias, geluRows, headNorm, layerNormQuantize } from "./block.as";
+import { joinSums, splitDigits } from "./digits.as";
 import { runGraphRecord } from "./graph.as";
+import { rmsNormRange } from "./graph-row.as";
 import {
   address,
   BARRIER_COUNT,
@@ -145,6 +147,10 @@ function dispatch(control: usize, p: usize, worker: i32, thread: i32, threads: i
       return geluRows(p, rows, thread, threads);
     case 20:
       return pack(p, scratch, thread, threads);
+    case 21:
+      return splitDigits(p, rows, thread, threads);
+    case 22:
+      return joinSums(p, rows, thread, threads);
     default:
       unreachable();
   }
@@ -340,19 +346,11 @@ function gather(p: usize, rows: i32, thread: i32, threads: i32): void {
   }
 }
 
-/** [4] x, [5] n, [7..9] eps, [10] out */
+/** Words of rmsNormRange */
 function norm(p: usize, rows: i32, thread: i32, threads: i32): void {
-  if (thread >= rows) return;
-  const n = word(p, 5);
-  let x = address(p, 4) + <usize>thread * (<usize>n << 2);
-  let y = address(p, 10) + <usize>thread * (<usize>n << 2);
-  let largest = largestBits(x, n);
-  for (let r = thread; r < rows; r += threads) {
-    const step = r + threads < rows ? <usize>threads * (<usize>n << 2) : 0;
-    largest = rmsNormRow(x, n, word(p, 7), word(p, 8), word(p, 9), y, largest, step);
-    x += step;
-    y += step;
-  }
+  const from = <i32>((<i64>rows * thread) / threads);
+  const to = <i32>((<i64>rows * (thread + 1)) / threads);
+  if (from < to) rmsNormRange(p, from, to);
 }
 
 /** [4] x, [5] n, [6] out */

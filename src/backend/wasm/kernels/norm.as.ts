@@ -5,7 +5,7 @@
 // Floats: mantissas have 15 bits and a sign. What is done with them is shown at each step to be exact, up to the
 // one rounding of the result.
 
-import { largestBits, largestLane, SIGNLESS } from "./row.as";
+import { largestBits, largestWithRest, SIGNLESS } from "./row.as";
 import { exponentOf, power, roundOnce } from "./scalar.as";
 
 /** What `quantizeMoments` and `moments` find: of the mantissas and of their squares. */
@@ -182,12 +182,11 @@ function scale(y: usize, n: i32, root: i32, e: i32, next: usize, step: usize): i
     v128.store(at, f32x4.add(f32x4.mul(d, upper), f32x4.mul(d, lower)), 48);
     found = i32x4.max_s(found, lookAhead(next + (<usize>i << 2), at + step, signless));
   }
-  let largest = largestLane(found);
+  const largest = largestWithRest(found, next, i, n);
   const factor = <f64>root * power(e);
   for (; i < n; i++) {
     const at = y + (<usize>i << 2);
     store<f32>(at, roundOnce(<f64>load<f32>(at) * factor));
-    largest = max(largest, load<i32>(next + (<usize>i << 2)) & SIGNLESS);
   }
   return largest;
 }
@@ -211,11 +210,10 @@ function centre(y: usize, n: i32, slope: f64, offset: f64, next: usize, step: us
     centreFour(at + 48, slopes, offsets);
     found = i32x4.max_s(found, lookAhead(next + (<usize>i << 2), at + step, signless));
   }
-  let largest = largestLane(found);
+  const largest = largestWithRest(found, next, i, n);
   for (; i < n; i++) {
     const at = y + (<usize>i << 2);
     store<f32>(at, roundOnce(<f64>load<f32>(at) * slope - offset));
-    largest = max(largest, load<i32>(next + (<usize>i << 2)) & SIGNLESS);
   }
   return largest;
 }

@@ -18,9 +18,15 @@ export function largestBits(x: usize, n: i32): i32 {
     a = i32x4.max_u(a, i32x4.shl(v128.load(at), 1));
     b = i32x4.max_u(b, i32x4.shl(v128.load(at, 16), 1));
   }
-  a = i32x4.shr_u(i32x4.max_u(a, b), 1);
-  let largest = largestLane(a);
-  for (; i < n; i++) largest = max(largest, load<i32>(x + (<usize>i << 2)) & SIGNLESS);
+  return largestWithRest(i32x4.shr_u(i32x4.max_u(a, b), 1), x, i, n);
+}
+
+/** The largest of four lanes and of the magnitudes of a row's elements `from` to n - 1. */
+// @ts-ignore: decorator
+@inline
+export function largestWithRest(lanes: v128, x: usize, from: i32, n: i32): i32 {
+  let largest = largestLane(lanes);
+  for (let i = from; i < n; i++) largest = max(largest, load<i32>(x + (<usize>i << 2)) & SIGNLESS);
   return largest;
 }
 
