@@ -3,7 +3,6 @@
 
 import { attendHead, rotateSlice, storeValue } from "./attention.as";
 import { addBias, geluRows, headNorm, layerNormQuantize } from "./block.as";
-import { joinSums, splitDigits } from "./digits.as";
 import { runGraphRecord } from "./graph.as";
 import { rmsNormRange } from "./graph-row.as";
 import {
@@ -147,10 +146,6 @@ function dispatch(control: usize, p: usize, worker: i32, thread: i32, threads: i
       return geluRows(p, rows, thread, threads);
     case 20:
       return pack(p, scratch, thread, threads);
-    case 21:
-      return splitDigits(p, rows, thread, threads);
-    case 22:
-      return joinSums(p, rows, thread, threads);
     default:
       unreachable();
   }
