@@ -70,6 +70,20 @@ export function readInteger(
   throw new CliError({ code: "cli/usage", problem, usage: range.usage });
 }
 
+/** One of a few words; the first is the default. @throws CliError `cli/usage` */
+export function readChoice<const N extends string>(
+  flags: Flags,
+  name: string,
+  choices: readonly N[],
+  usage: string,
+): N {
+  const text = flags.text(name) ?? choices[0];
+  const choice = choices.find((known) => known === text);
+  if (choice !== undefined) return choice;
+  const problem = `--${name} takes ${choices.join(", ")}, not ${text}`;
+  throw new CliError({ code: "cli/usage", problem, usage });
+}
+
 /** Where the node is or shall be. @throws CliError if the port is no port */
 export function readAddress(flags: Flags, usage: string): { host: string; port: number } {
   const host = flags.text("host") ?? DEFAULT_HOST;

@@ -1,10 +1,9 @@
-// An encoder on this machine: read from its folder, run on the CPU backend.
+// An encoder on this machine: read from its folder, run on the backend that was asked for.
 
 import { existsSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
-import { createWasmBackend } from "gyrotron/backend/wasm";
 import { DecodeError, GyrotronError } from "gyrotron/base";
-import { TextEmbedder } from "gyrotron/learn";
+import { type TextEmbedding, TextEmbedder } from "gyrotron/learn";
 import {
   decodeHubTokenizer,
   decodeHuggingFaceEncoder,
@@ -12,23 +11,28 @@ import {
   prepareEncoder,
 } from "gyrotron/model";
 import { installNodeHashes, NodeError } from "gyrotron/node/models";
-import type { Precision } from "gyrotron/tensor";
+import { graphCost, type Precision } from "gyrotron/tensor";
+import { type BackendChoice, type BackendName, onDevice, openBackend } from "./local-backend.ts";
 
 /** An encoder ready to run here. */
 export interface LocalEncoder {
   readonly model: PreparedEncoder;
+  readonly backend: BackendName;
   readonly device: string;
-  readonly embedder: TextEmbedder;
+  /** Vectors in the order of the texts. @throws NodeError `node/model` that says what the device lacks */
+  embed(texts: readonly string[]): Promise<TextEmbedding[]>;
+  /** Products that the texts' vectors take. */
+  workOf(texts: readonly string[]): bigint;
   close(): Promise<void>;
 }
 
 const TENSORS = "model.safetensors";
 const TOKENIZER = "tokenizer.json";
 
-/** Opens the encoder in a folder. @throws NodeError `node/model` that says what is wrong with which file */
+/** Opens the encoder in a folder. @throws CliError `cli/no-webgpu`; NodeError `node/model` that says what is wrong with which file */
 export async function openEncoder(
   folder: string,
-  options: { precision?: Precision | undefined; threads: number },
+  { precision, ...choice }: { precision?: Precision | undefined } & BackendChoice,
 ): Promise<LocalEncoder> {
   if (!existsSync(folder)) throw failure(folder, "there is no such folder");
   if (!statSync(folder).isDirectory()) {
@@ -36,15 +40,23 @@ export async function openEncoder(
   }
   installNodeHashes();
   const { model, tokenizer } = naming(folder, () => ({
-    model: prepareEncoder(decodeHuggingFaceEncoder(readFiles(folder)), options.precision),
+    model: prepareEncoder(decodeHuggingFaceEncoder(readFiles(folder)), precision),
     tokenizer: decodeHubTokenizer(read(join(folder, TOKENIZER))),
   }));
-  const backend = await createWasmBackend({ threads: options.threads });
+  const backend = await openBackend(choice);
   const embedder = new TextEmbedder(model, tokenizer, backend);
   return {
     model,
+    backend: choice.backend ?? "wasm",
     device: backend.device,
-    embedder,
+    embed: (texts) => onDevice(folder, () => embedder.embed(texts)),
+    workOf: (texts) => {
+      const lengths = texts.map((text) => tokenizer.encodeFramed(text).length);
+      return lengths
+        .map((time) => Math.min(time, model.shape.context))
+        .map((time) => graphCost(model.graph, { batch: 1, time }).total.multiplyAdds)
+        .reduce((sum, products) => sum + products, 0n);
+    },
     close: async () => {
       await embedder.close();
       await backend.close();

@@ -1,10 +1,8 @@
-// A language model on this machine, without a node: found by name or path, run on the CPU backend.
-// The same code and the same bits as the accelerator of a node.
+// A language model on this machine, without a node: found by name or path, run on the backend that
+// was asked for. The same code and the same bits as the accelerator of a node.
 
 import { existsSync } from "node:fs";
-import { availableParallelism } from "node:os";
 import { type JobRun, type LanguageModel, type RunControls, runJob } from "gyrotron/accelerator";
-import { createWasmBackend } from "gyrotron/backend/wasm";
 import type { Job } from "gyrotron/job";
 import { createGenerator, type TextGenerator } from "gyrotron/learn";
 import { handedOver } from "gyrotron/model";
@@ -18,14 +16,15 @@ import {
 } from "gyrotron/node/models";
 import type { Precision } from "gyrotron/tensor";
 import { CliError } from "./cli-error.ts";
+import { type BackendChoice, onDevice, openBackend } from "./local-backend.ts";
+
+export { THREADS_MAX } from "./local-backend.ts";
 
 /** How a model is to run. */
-export interface LocalModelOptions {
+export interface LocalModelOptions extends BackendChoice {
   /** The data folder, whose models are known by name. */
   readonly folder: string;
   readonly precision?: Precision | undefined;
-  /** Threads of the backend: change speed only. */
-  readonly threads: number;
 }
 
 /** A run with its times. */
@@ -35,12 +34,6 @@ export interface TimedRun extends JobRun {
   /** From the first token to the last, ms. */
   readonly decodeMs: number;
 }
-
-/** Most threads that the backend takes. */
-export const THREADS_MAX = 64;
-
-/** Threads where none are asked for: every core, but no more than help a small model. */
-export const THREADS_STANDARD: number = Math.min(4, availableParallelism());
 
 /** A model ready to run here. */
 export class LocalModel {
@@ -60,13 +53,20 @@ export class LocalModel {
     this.#close = () => backend.close();
   }
 
-  /** Loads a model. @throws CliError `cli/unknown-model`; NodeError `node/model` that names the damaged file */
+  /**
+   * Loads a model. @throws CliError `cli/unknown-model`, `cli/no-webgpu`; NodeError `node/model` that names the damaged
+   * file or says what the device lacks
+   */
   static async open(name: string, options: LocalModelOptions): Promise<LocalModel> {
     installNodeHashes();
     const model = loadModel(findModel(name, options), options.precision);
-    const backend = await createWasmBackend({ threads: options.threads });
-    const prepared = { ...model.prepared, weights: handedOver(model.prepared.weights) };
-    return new LocalModel(model, await createGenerator(prepared, { backend }), backend);
+    const backend = await openBackend(options);
+    const { weights } = model.prepared;
+    // The oracle computes with the weights where they are.
+    const placed = options.backend === "oracle" ? weights : handedOver(weights);
+    const prepared = { ...model.prepared, weights: placed };
+    const generator = await onDevice(name, () => createGenerator(prepared, { backend }));
+    return new LocalModel(model, generator, backend);
   }
 
   /** Runs a job; `onText` gets each new piece of the text. */
@@ -83,7 +83,10 @@ export class LocalModel {
       if (text.length > shown) onText(text.slice(shown));
       shown = text.length;
     };
-    const run = await runJob(this.model, this.#generator, job, show, controls);
+    const { record } = this.model;
+    const run = await onDevice(record.name, () =>
+      runJob(this.model, this.#generator, job, show, controls),
+    );
     const endMs = performance.now();
     firstMs ??= endMs;
     const { result } = run;

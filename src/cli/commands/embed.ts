@@ -6,15 +6,15 @@ import { embeddingsDigest, type TextEmbedding } from "gyrotron/learn";
 import { PRECISIONS } from "gyrotron/tensor";
 import { CliError } from "../cli-error.ts";
 import type { Command } from "../command.ts";
-import { type FlagTable, readFlags, readInteger } from "../flags.ts";
+import { type FlagTable, readFlags } from "../flags.ts";
+import { BACKEND_DETAILS, BACKEND_FLAGS, checkOracleTime, readBackend } from "../local-backend.ts";
 import { type LocalEncoder, openEncoder } from "../local-encoder.ts";
-import { THREADS_MAX, THREADS_STANDARD } from "../local-model.ts";
 import { fact, paint, print, printable } from "../output.ts";
 import { readPrecision } from "../run-controls.ts";
 
 const TABLE = {
   precision: { type: "string" },
-  threads: { type: "string" },
+  ...BACKEND_FLAGS,
   json: { type: "boolean" },
 } as const satisfies FlagTable;
 
@@ -29,7 +29,7 @@ export const embed: Command = {
     "                 such as all-MiniLM-L6-v2",
     "TEXT...          each text gets a vector; two or more are compared by their cosines",
     `--precision P    ${PRECISIONS.join(", ")}: bits of weights and activations`,
-    `--threads N      changes the speed and nothing else (every core up to 4; here ${THREADS_STANDARD})`,
+    ...BACKEND_DETAILS,
     "--json           one JSON object with the whole vectors",
   ],
   async run(args) {
@@ -39,14 +39,13 @@ export const embed: Command = {
     if (folder === undefined || texts.length === 0) {
       throw new CliError({ code: "cli/usage", problem: "a model and a text are needed", usage });
     }
-    const threads = readInteger(flags, "threads", {
-      ...{ min: 1, max: THREADS_MAX, standard: THREADS_STANDARD },
-      usage,
-    });
-    const encoder = await openEncoder(folder, { precision: readPrecision(flags, usage), threads });
+    const choice = readBackend(flags, usage);
+    const precision = readPrecision(flags, usage);
+    const encoder = await openEncoder(folder, { precision, ...choice });
     try {
+      if (choice.backend === "oracle") checkOracleTime(encoder.workOf(texts), usage);
       const startMs = performance.now();
-      const embeddings = await encoder.embedder.embed(texts);
+      const embeddings = await encoder.embed(texts);
       const report = { texts, embeddings, ms: performance.now() - startMs };
       (flags.isSet("json") ? showForPrograms : showForPeople)(encoder, report);
       return 0;
@@ -85,9 +84,13 @@ function showForPeople({ model, device }: LocalEncoder, { texts, embeddings, ms 
   fact("digest", digestOf(embeddings));
 }
 
-function showForPrograms({ model, device }: LocalEncoder, { texts, embeddings, ms }: Report): void {
+function showForPrograms(
+  { model, backend, device }: LocalEncoder,
+  { texts, embeddings, ms }: Report,
+): void {
   const report = {
     modelHash: formatHex(model.identity),
+    backend,
     device,
     precision: model.precision,
     width: model.shape.width,

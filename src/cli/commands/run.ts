@@ -1,13 +1,22 @@
 // `gyrotron run`: a language model on this machine, without a node: the text, the digest of all its
 // logits, and how fast it was.
 
+import type { LanguageModel } from "gyrotron/accelerator";
 import { formatHex, MIB } from "gyrotron/base";
 import type { Job, JobResult } from "gyrotron/job";
+import { quoteGeneration } from "gyrotron/learn";
 import { PRECISIONS } from "gyrotron/tensor";
 import { CliError } from "../cli-error.ts";
 import type { Command } from "../command.ts";
 import { DEFAULT_DATA, type FlagTable, readFlags, readInteger } from "../flags.ts";
-import { LocalModel, THREADS_MAX, THREADS_STANDARD, type TimedRun } from "../local-model.ts";
+import {
+  BACKEND_DETAILS,
+  BACKEND_FLAGS,
+  type BackendName,
+  checkOracleTime,
+  readBackend,
+} from "../local-backend.ts";
+import { LocalModel, type TimedRun } from "../local-model.ts";
 import { fact, paint, print, printable, printPiece, tokensPerSecond } from "../output.ts";
 import {
   CONTROL_DETAILS,
@@ -23,7 +32,7 @@ const TABLE = {
   "max-tokens": { type: "string" },
   ...CONTROL_FLAGS,
   precision: { type: "string" },
-  threads: { type: "string" },
+  ...BACKEND_FLAGS,
   data: { type: "string" },
   json: { type: "boolean" },
 } as const satisfies FlagTable;
@@ -40,7 +49,7 @@ export const run: Command = {
     `--max-tokens N   tokens to write at most (${TOKENS_STANDARD}); the model's context may allow fewer`,
     ...CONTROL_DETAILS,
     `--precision P    ${PRECISIONS.join(", ")}: bits of weights and activations`,
-    `--threads N      changes the speed and nothing else (every core up to 4; here ${THREADS_STANDARD})`,
+    ...BACKEND_DETAILS,
     "--json           one JSON object instead of the text",
   ],
   async run(args) {
@@ -57,24 +66,31 @@ export const run: Command = {
     const sampling = readSampling(flags, usage);
     const limits = { min: 1, max: TOKENS_MAX, standard: TOKENS_STANDARD, usage };
     const outputTokensMax = readInteger(flags, "max-tokens", limits);
-    const threads = readInteger(flags, "threads", {
-      ...{ min: 1, max: THREADS_MAX, standard: THREADS_STANDARD },
-      usage,
-    });
+    const choice = readBackend(flags, usage);
     const precision = readPrecision(flags, usage);
     const folder = flags.text("data") ?? DEFAULT_DATA;
-    const local = await LocalModel.open(name, { folder, precision, threads });
+    const local = await LocalModel.open(name, { folder, precision, ...choice });
     try {
       const messages: Job["messages"] = [{ role: "user", content: prompt }];
       const modelHash = local.model.record.hash;
       const job: Job = { modelHash, messages, outputTokensMax, sampling };
       const controls = readControls(flags, local.model, usage);
-      return await (flags.isSet("json") ? runForPrograms : runForPeople)(local, job, controls);
+      const { backend } = choice;
+      if (backend === "oracle") checkOracleTime(workOf(local.model, job), usage);
+      if (flags.isSet("json")) return await runForPrograms(local, job, { backend, controls });
+      return await runForPeople(local, job, controls);
     } finally {
       await local.close();
     }
   },
 };
+
+/** Products that a job may need; none where it will be refused. */
+function workOf({ prepared, frame }: LanguageModel, job: Job): bigint {
+  const prompt = frame.promptOf(job.messages);
+  if ("refused" in prompt || prompt.length >= prepared.shape.context) return 0n;
+  return quoteGeneration(prepared, Math.max(1, prompt.length), job.outputTokensMax).multiplyAdds;
+}
 
 async function runForPeople(local: LocalModel, job: Job, controls: RunControls): Promise<number> {
   const { model, device } = local;
@@ -98,7 +114,11 @@ async function runForPeople(local: LocalModel, job: Job, controls: RunControls):
   return 0;
 }
 
-async function runForPrograms(local: LocalModel, job: Job, controls: RunControls): Promise<number> {
+async function runForPrograms(
+  local: LocalModel,
+  job: Job,
+  { backend, controls }: { backend: BackendName; controls: RunControls },
+): Promise<number> {
   const { model, device } = local;
   const done = await local.run(job, undefined, controls);
   const result = requireCompleted(done.result);
@@ -107,6 +127,7 @@ async function runForPrograms(local: LocalModel, job: Job, controls: RunControls
   const report = {
     model: model.record.name,
     modelHash: formatHex(model.record.hash),
+    backend,
     device,
     precision: model.prepared.precision,
     text: result.text,
