@@ -74,18 +74,16 @@ export function quantizeBlockColumn(
   const blockScales: number[] = [];
   for (let start = 0; start < weights.length; start += 32) {
     const block = weights.slice(start, start + 32);
+    const onGrid = block.map((w) => w * 2 ** -exponent);
     const least = leastCovering(block, scale, exponent);
-    let best = { error: Infinity, m: 0, q: [] as bigint[] };
+    let best = { error: Infinity, m: 0 };
     const last = Math.min(64, least + BLOCK_SCALES_ABOVE);
     for (let m = Math.max(1, least - BLOCK_SCALES_BELOW); m <= last; m++) {
-      const q = block.map((w) => clampMantissa(mantissaOf(w, BigInt(m * scale), exponent)));
-      const error = blockError(
-        block.map((w) => w * 2 ** -exponent),
-        m * scale,
-      );
-      if (error < best.error) best = { error, m, q };
+      const error = blockError(onGrid, m * scale);
+      if (error < best.error) best = { error, m };
     }
-    mantissas.push(...best.q);
+    const step = BigInt(best.m * scale);
+    mantissas.push(...block.map((w) => clampMantissa(mantissaOf(w, step, exponent))));
     blockScales.push(best.m);
   }
   return { mantissas, exponent, scale, blockScales };
