@@ -1,7 +1,14 @@
 // Deliberately wrong backends, one for each classic way to lose bits. The quick conformance cases must
 // reject every one; a mutant that survives is a missing case. For tests only.
 
-import { attentionScale, EXP2_TABLE, geluF32, powerOfTwo, quantizeRow } from "gyrotron/numerics";
+import {
+  attentionScale,
+  EXP2_TABLE,
+  geluF32,
+  powerOfTwo,
+  quantizeRow,
+  ROUNDER,
+} from "gyrotron/numerics";
 import {
   type Backend,
   type BfpRows,
@@ -115,7 +122,7 @@ const CONTROLS: Readonly<Record<string, Partial<ReferenceOps>>> = {
 
 /** To the nearest integer, ties to even, below 2^51. */
 function nearest(x: number): number {
-  return x + 6755399441055744 - 6755399441055744;
+  return x + ROUNDER - ROUNDER;
 }
 
 function matmulBy(

@@ -1,12 +1,18 @@
 // Natural logarithms of the probabilities of tokens: log_softmax of docs/spec/01-numerics.md section 17,
 // fast: every integer here is below 2^53.
 
-import { bitsFromF32, logCurveTable, logTable, LOG_TWO, powerOfTwo } from "gyrotron/numerics";
+import {
+  bitsFromF32,
+  logCurveTable,
+  logTable,
+  LOG_TWO,
+  powerOfTwo,
+  ROUNDER,
+} from "gyrotron/numerics";
 import { exp2Fraction } from "./sampling.ts";
 
 /** RNE(2^22 log2 e), section 9. */
 const SCALE = 6051102 / 64;
-const ROUNDER = 6755399441055744;
 const CLAMP = 2 ** 30;
 
 /** A token and the logarithm of its probability, an f32. */

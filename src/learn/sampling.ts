@@ -2,7 +2,7 @@
 // (the largest are below 2^53), and floor and multiplication by powers of two do not round.
 
 import { assert } from "gyrotron/base";
-import { bitsFromF32, EXP2_TABLE, powerOfTwo, temperatureScale } from "gyrotron/numerics";
+import { bitsFromF32, EXP2_TABLE, powerOfTwo, ROUNDER, temperatureScale } from "gyrotron/numerics";
 import { keepCandidates } from "./candidates.ts";
 import { checkInteger } from "./error.ts";
 
@@ -20,9 +20,6 @@ export interface SamplingParameters {
 
 /** The likeliest token each time. */
 export const GREEDY: SamplingParameters = { temperature: 0, topK: 0, topP: 65536 };
-
-/** Adding and subtracting this rounds a binary64 below 2^51 to an integer, to nearest even. */
-const ROUNDER = 6755399441055744;
 
 /** @throws GenerationError `learn/parameter` */
 export function checkSampling(parameters: SamplingParameters): void {

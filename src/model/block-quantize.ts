@@ -2,11 +2,9 @@
 // oracle's `quantizeBlockColumn` is the definition; a test compares them. Why binary64 rounds mantissas right
 // is said in ./column-quantize.ts: the divisor is below 2^14 here, which leaves 2^-36.
 
-import { BLOCK_SCALES_ABOVE, BLOCK_SCALES_BELOW, powerOfTwo } from "gyrotron/numerics";
+import { BLOCK_SCALES_ABOVE, BLOCK_SCALES_BELOW, powerOfTwo, ROUNDER } from "gyrotron/numerics";
 import { BLOCK_SCALE_MAX, BLOCK_SIZE } from "gyrotron/tensor";
 
-/** Adding and subtracting this rounds a binary64 below 2^51 to an integer, to nearest even. */
-const ROUNDER = 6755399441055744;
 const TOP = 127;
 
 /** A column of weights and where its parts go; `step` is its grid, `D * 2^e`. */

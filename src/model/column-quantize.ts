@@ -6,7 +6,7 @@
 // the division's error of 2^-53 cannot cross it.
 
 import { assert } from "gyrotron/base";
-import { bitsFromF32, powerOfTwo } from "gyrotron/numerics";
+import { bitsFromF32, powerOfTwo, ROUNDER } from "gyrotron/numerics";
 import {
   BLOCK_SCALE_MAX,
   blocksOf,
@@ -18,8 +18,6 @@ import {
 } from "gyrotron/tensor";
 import { quantizeBlocks } from "./block-quantize.ts";
 
-/** Adding and subtracting this rounds a binary64 below 2^51 to an integer, to nearest even. */
-const ROUNDER = 6755399441055744;
 const EXPONENT_MIN = -149;
 
 /** What a matrix becomes. */

@@ -31,6 +31,9 @@ export function powerOfTwo(exponent: number): number {
   return scratch.getFloat64(0);
 }
 
+/** 1.5 * 2^52: adding and subtracting this rounds a binary64 below 2^51 to an integer, to nearest even. */
+export const ROUNDER = 6755399441055744;
+
 /** The exact value of a finite f32. */
 export function decodeF32(value: number): Dyadic {
   const bits = bitsFromF32(value);

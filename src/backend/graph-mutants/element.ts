@@ -1,6 +1,6 @@
 // Wrong programs of single elements and of failures, and what all wrong programs share.
 
-import { decodeF32, f32FromBits, roundToF32, threefry } from "gyrotron/numerics";
+import { decodeF32, f32FromBits, ROUNDER, roundToF32, threefry } from "gyrotron/numerics";
 import {
   elementCount,
   type HostTensor,
@@ -32,7 +32,7 @@ export function finite(x: number): number {
 
 /** To the nearest integer, ties to even, below 2^51. */
 export function nearest(x: number): number {
-  return x + 6755399441055744 - 6755399441055744;
+  return x + ROUNDER - ROUNDER;
 }
 
 export function exactScale(x: number, keep: number): number {
