@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import fc from "fast-check";
-import { concatBytes, DecodeError, equalBytes, utf8Bytes } from "gyrotron/base";
+import { concatBytes, DecodeError, equalBytes, present, utf8Bytes } from "gyrotron/base";
 import { PRECISIONS } from "gyrotron/tensor";
 import { byteSource } from "./byte-source.ts";
 import { ggufFile } from "./gguf/sample-gguf.ts";
@@ -48,7 +48,7 @@ test("weights are read when they are asked for, and only those", () => {
   const bytes = concatBytes(...encodePreparedFile(sample("w8a14")));
   let most = 0;
   const counted = {
-    size: bytes.length,
+    ...byteSource(bytes),
     read(offset: number, length: number) {
       most = Math.max(most, length);
       return bytes.slice(offset, offset + length);
@@ -57,7 +57,12 @@ test("weights are read when they are asked for, and only those", () => {
   const { weights } = decodePreparedFile(counted).model;
   most = 0;
   const { up } = weights.layers[1]!;
+  const rows = new Int8Array(2 * up.inputs);
+  present(up.readRows)(3, new Uint8Array(rows.buffer));
+  assert.ok(most < up.mantissas.byteLength, "rows alone");
   assert.equal(most, up.mantissas.byteLength);
+  assert.deepEqual(rows, up.mantissas.subarray(3 * up.inputs, 5 * up.inputs));
+  assert.equal(up.mantissas, up.mantissas);
   assert.notEqual(weights.layers[1]!.up.mantissas, up.mantissas);
 });
 

@@ -324,19 +324,35 @@ class SectionReader {
   }
 
   matrix(outputs: number, inputs: number, bits: WeightBits): () => PackedMatrix {
-    const mantissas = this.#section((outputs * inputs * (bits === 8 ? 8 : 16)) / 8);
+    const rowBytes = (inputs * (bits === 8 ? 8 : 16)) / 8;
+    const offset = this.end;
+    const mantissas = this.#section(outputs * rowBytes);
     const blockScales = bits === 8 ? this.#section(outputs * blocksOf(inputs)) : undefined;
     const scales = this.#section(outputs);
     const exponents = this.#section(outputs * 2);
-    return () => ({
-      outputs,
-      inputs,
-      bits,
-      mantissas: bits === 8 ? new Int8Array(mantissas()) : new Int16Array(mantissas()),
-      ...(blockScales !== undefined && { blockScales: new Uint8Array(blockScales()) }),
-      scales: new Uint8Array(scales()),
-      exponents: new Int16Array(exponents()),
-    });
+    return () => {
+      const matrix = {
+        outputs,
+        inputs,
+        bits,
+        ...(blockScales !== undefined && { blockScales: new Uint8Array(blockScales()) }),
+        scales: new Uint8Array(scales()),
+        exponents: new Int16Array(exponents()),
+        readRows: (first: number, target: Uint8Array) => {
+          this.#source.readInto(offset + first * rowBytes, target);
+        },
+      };
+      // Whoever takes the rows as they come never has the array, nor do those who only list what there is.
+      const get = (): PackedMatrix["mantissas"] => {
+        const value = bits === 8 ? new Int8Array(mantissas()) : new Int16Array(mantissas());
+        Object.defineProperty(matrix, "mantissas", { value, enumerable: true });
+        return value;
+      };
+      return Object.defineProperty(matrix, "mantissas", {
+        get,
+        configurable: true,
+      }) as PackedMatrix;
+    };
   }
 
   #section(length: number): () => ArrayBuffer {

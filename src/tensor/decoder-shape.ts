@@ -48,6 +48,11 @@ export interface PackedMatrix {
   /** Row-major `[outputs, inputs]`; Int8Array for 8 bits, Int16Array for 14. */
   readonly mantissas: Int8Array | Int16Array;
   /**
+   * Of a matrix in a file, whose `mantissas` are read when they are asked for: reads those of the rows from `first`
+   * on, as many as `target` has room for, so that a device takes them without an array of all.
+   */
+  readRows?(first: number, target: Uint8Array): void;
+  /**
    * 1..64, row-major `[outputs, ceil(inputs / 32)]`: one for each 32 inputs of an output. Only with 8 bits;
    * without them all are 1.
    */

@@ -113,18 +113,25 @@ function stage(
   to: ColumnSize & { from: number; count: number; staged: number; stagedScales: number },
 ): void {
   const { columnBytes, chunks } = to;
-  device.words(to.staged, (to.count * columnBytes) / 4).fill(0);
+  const { inputs, bits } = present(matrices[0]);
+  const bytes = inputs * (bits === 8 ? 1 : 2);
+  const isPadded = bytes < columnBytes;
+  const columns = matrices.reduce((sum, { outputs }) => sum + outputs, 0);
+  const words = device.words(to.staged, (to.count * columnBytes) / 4);
+  if (isPadded || to.from + to.count > columns) words.fill(0);
   device.words(to.stagedScales, (to.count * chunks) / 4).fill(0x01010101);
   let start = to.from;
-  for (const { inputs, outputs, mantissas, blockScales } of matrices) {
+  for (const matrix of matrices) {
+    const { outputs, blockScales } = matrix;
     const first = Math.max(start, 0);
     const end = Math.min(start + to.count, outputs);
     // Columns without padding are copied at once.
-    const isWhole = inputs * mantissas.BYTES_PER_ELEMENT === columnBytes;
-    const run = isWhole ? Math.max(end - first, 1) : 1;
+    const run = isPadded ? 1 : Math.max(end - first, 1);
     for (let c = first; c < end; c += run) {
-      const part = mantissas.subarray(c * inputs, (c + run) * inputs);
-      device.write(to.staged + (c - start) * columnBytes, part);
+      const at = to.staged + (c - start) * columnBytes;
+      if (matrix.readRows === undefined)
+        device.write(at, matrix.mantissas.subarray(c * inputs, (c + run) * inputs));
+      else matrix.readRows(c, new Uint8Array(words.buffer, at, run * bytes));
     }
     if (blockScales !== undefined && first < end) {
       const part = blockScales.subarray(first * chunks, end * chunks);

@@ -13,24 +13,29 @@ const closing = new FinalizationRegistry<number>((file) => closeSync(file));
  */
 export function openByteSource(path: string): ByteSource {
   const file = openSync(path, "r");
+  const readInto = (offset: number, target: Uint8Array): void => {
+    let done = 0;
+    while (done < target.length) {
+      const count = readSync(file, target, done, target.length - done, offset + done);
+      if (count === 0)
+        throw new NodeError({
+          code: "node/model",
+          path,
+          reason: "the file was cut off while it was read",
+        });
+      done += count;
+    }
+  };
   const source: ByteSource = {
     size: fstatSync(file).size,
     read(offset, length) {
       const bytes = new Uint8Array(length);
-      let done = 0;
-      while (done < length) {
-        const count = readSync(file, bytes, done, length - done, offset + done);
-        if (count === 0)
-          throw new NodeError({
-            code: "node/model",
-            path,
-            reason: "the file was cut off while it was read",
-          });
-        done += count;
-      }
+      readInto(offset, bytes);
       return bytes;
     },
+    readInto,
   };
-  closing.register(source.read, file);
+  // Both functions of the source hold this one.
+  closing.register(readInto, file);
   return source;
 }
