@@ -424,6 +424,15 @@ function sweepCases(): OpCase[] {
       steps,
       interleaved: true,
     })),
+    make("rotary/far", () => ({
+      op: "rotary",
+      x: ones,
+      heads: 1,
+      headSize: 8,
+      positions: positions.map((i) => 65535 - 31 * i),
+      steps,
+      interleaved: false,
+    })),
   ];
 }
 
@@ -449,6 +458,33 @@ function rotaryCases(full: boolean): OpCase[] {
       }),
     ),
   );
+}
+
+/**
+ * Quotients so close to the middle of two f32, 18080369 * 2^-13, that binary64 takes them for it, and then rounds
+ * to the wrong side. All keys but the last are 0, so weights are 16384, and 16751 at the last position.
+ */
+function nearMiddle(): OpCase {
+  const positions = 40_001;
+  const last = positions - 1;
+  const value = (t: number): number => {
+    if (t === last) return -4095;
+    return t < 9495 ? 2208 : 2207;
+  };
+  const rows = (mantissas: (t: number) => [number, number], exponent: number): BfpRows => ({
+    columns: 2,
+    mantissas: Int32Array.from({ length: 2 * positions }, (_, i) => mantissas(i >> 1)[i & 1]!),
+    exponents: new Int32Array(positions).fill(exponent),
+  });
+  return make("attention/near-middle", () => ({
+    op: "attention",
+    heads: 1,
+    kvHeads: 1,
+    headSize: 2,
+    queries: { columns: 2, mantissas: Int32Array.of(1, 0), exponents: Int32Array.of(-3) },
+    keys: rows((t) => [t === last ? 1 : 0, 0], -2),
+    values: rows((t) => [value(t), -value(t)], 0),
+  }));
 }
 
 function attentionCases(full: boolean): OpCase[] {
@@ -500,6 +536,11 @@ function attentionCases(full: boolean): OpCase[] {
       ? [
           shape("wide", [8, 2, 128, 2048], [-17, -14], [-13, -11]),
           shape("medium", [9, 3, 64, 511], [-15, -13], [-13, -11]),
+          // More positions than a device may hold scores of at once, and no whole number of tiles.
+          shape("many", [2, 1, 16, 5001], [-15, -12], [-13, -9]),
+          // Weights so even that their sum passes 2^29.
+          shape("most", [1, 1, 8, 65536], [-30, -24], [-13, -11]),
+          nearMiddle(),
         ]
       : []),
   ];

@@ -12,7 +12,7 @@ export const PUBLISHED_CONFORMANCE: Readonly<
     digest: "c4013113a92c2eef48e67cf1905868a2ddb94a5d4b571848d6fb5839db5b1db6",
   },
   full: {
-    cases: 331,
-    digest: "da1920dc18d07005f8509ab32cfa4611dd0c30e55a52eee6de1fe74a2b3c9d68",
+    cases: 335,
+    digest: "a8741ac7e663854579c9d2f36dbabec8486fbf3fcf2039d90551e7c537b7acaa",
   },
 };

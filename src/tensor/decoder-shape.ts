@@ -27,7 +27,7 @@ export const DECODER_LIMITS: Readonly<DecoderShape> = {
   kvHeads: 256,
   headSize: 128,
   vocabulary: 2 ** 20,
-  context: 2048,
+  context: 65536,
 };
 
 /** Weights of a matrix that share a multiplier: so many consecutive inputs of an output. */

@@ -25,7 +25,14 @@ import {
 } from "gyrotron/tensor";
 import type { WasmDevice } from "./device.ts";
 import { cacheCopies } from "../cache-copy.ts";
-import { CACHE_HEADER_BYTES, cacheBytes, type KernelCall, roundUp, STATUS_GOOD } from "./layout.ts";
+import {
+  attentionScratchBytes,
+  CACHE_HEADER_BYTES,
+  cacheBytes,
+  type KernelCall,
+  roundUp,
+  STATUS_GOOD,
+} from "./layout.ts";
 import { type DeviceMatrix, matmulWords, placeMatrices, PRODUCT_SCRATCH_BYTES } from "./pack.ts";
 import { epsilonWords, layerNormWords } from "./single-op.ts";
 
@@ -103,7 +110,7 @@ export class WasmDecoder implements Decoder {
         PRODUCT_SCRATCH_BYTES,
         roundUp(shape.width, 8) * 2,
         this.#padded * 8,
-        shape.context * 6 + 64,
+        attentionScratchBytes(shape.context),
       ),
     );
     const compiler = new ProgramCompiler(device, weights, this.#buffers);

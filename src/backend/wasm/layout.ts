@@ -86,6 +86,11 @@ export function roundUp(value: number, unit: number): number {
   return Math.ceil(value / unit) * unit;
 }
 
+/** Scratch of a thread for attention over so many positions: a score and a share for each. */
+export function attentionScratchBytes(positions: number): number {
+  return positions * 6 + 64;
+}
+
 /** Bytes of a sequence cache. */
 export function cacheBytes(shape: {
   layers: number;

@@ -10,7 +10,14 @@ import {
 } from "gyrotron/numerics";
 import { type BfpRows, checkOpCall, type OpCall, type OpResult } from "gyrotron/tensor";
 import type { WasmDevice } from "./device.ts";
-import { CACHE_HEADER_BYTES, cacheBytes, type KernelCall, roundUp, STATUS_GOOD } from "./layout.ts";
+import {
+  attentionScratchBytes,
+  CACHE_HEADER_BYTES,
+  cacheBytes,
+  type KernelCall,
+  roundUp,
+  STATUS_GOOD,
+} from "./layout.ts";
 import { matmulWords, placeMatrices, productScratchBytes } from "./pack.ts";
 
 type Call<N extends OpCall["op"]> = Extract<OpCall, { op: N }>;
@@ -20,6 +27,8 @@ export function runSingleOp(device: WasmDevice, call: OpCall): OpResult {
   const rows = checkOpCall(call);
   // Scratch stays, and so must not be what is released.
   if (call.op === "matmul") device.reserveScratch(productScratchBytes(call.weights.inputs));
+  if (call.op === "attention")
+    device.reserveScratch(attentionScratchBytes(call.keys.exponents.length / call.kvHeads));
   const mark = device.mark;
   try {
     return new SingleOp(device, rows).run(call);

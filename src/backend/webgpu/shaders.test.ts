@@ -178,12 +178,12 @@ const PROGRAMS: readonly Program[] = [
     expected: (a, b) => Number(roundScaled(wide(a, b), -(a % 67)) >> 32n),
   },
   {
-    call: "wideDivide(vec2u(a, b), a % 67108864u + 1u).value.x",
-    expected: (a, b) => Number(BigInt.asUintN(32, wide(a, b) / BigInt((a % 67108864) + 1))),
+    call: "wideDivide(vec2u(a, b), a % 2147483647u + 1u).value.x",
+    expected: (a, b) => Number(BigInt.asUintN(32, wide(a, b) / BigInt((a % 2147483647) + 1))),
   },
   {
-    call: "wideDivide(vec2u(a, b), b % 67108864u + 1u).rest",
-    expected: (a, b) => Number(wide(a, b) % BigInt((b % 67108864) + 1)),
+    call: "wideDivide(vec2u(a, b), b % 2147483647u + 1u).rest",
+    expected: (a, b) => Number(wide(a, b) % BigInt((b % 2147483647) + 1)),
   },
   {
     call: "wideScaled(vec2u(a, b), i32(b % 140u) - 100)",

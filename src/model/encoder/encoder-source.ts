@@ -1,7 +1,7 @@
 // An encoder of BERT's kind as its file holds it, in f32, and which encoders run here. Not what is computed
 // with them: that is the graph of encoder-graph.ts.
 
-import { DECODER_LIMITS, isEpsilon } from "gyrotron/tensor";
+import { DECODER_LIMITS, GRAPH_LIMITS, isEpsilon } from "gyrotron/tensor";
 import { ModelError } from "../error.ts";
 
 /** Sizes of an encoder; cost depends on these and on the lengths of texts alone. */
@@ -75,7 +75,7 @@ export const ENCODER_LIMITS: Readonly<EncoderShape> = {
   layers: DECODER_LIMITS.layers,
   heads: DECODER_LIMITS.heads,
   vocabulary: DECODER_LIMITS.vocabulary,
-  context: DECODER_LIMITS.context,
+  context: GRAPH_LIMITS.positions,
 };
 
 /** @throws ModelError `model/limit`, `model/unsupported` on what this version cannot run */

@@ -5,8 +5,10 @@
 // [kvHeads][capacity], V exponents likewise. Slots beyond the position are never read with a weight but 0.
 //
 // Floats: scores and sums are integers below 2^53 in binary64, scaled by powers of two; `nearest` is RNE.
-// The quotient O / L has O < 2^39, L < 2^26: a binary64 quotient cannot come to lie on or across the middle
-// of two f32, because it differs from any such middle by a factor of at least 1 + 2^-51 or equals it.
+// The quotient O / L has |O| < 2^43 and L < 2^31, as there are at most 2^16 positions. The middle of two f32 is
+// m * 2^k with m < 2^25. A quotient that is none differs from it by at least 2^k / L; rounding to binary64 moves
+// it by at most half of an ulp, 2^(k-29) beside that middle. So below L = 2^29 the one cannot become the other;
+// from there on, which takes more than 16384 positions, quotients are made of integers.
 
 import { addDot, addUpper, anyBad, highPair, keepLower, laneSums, lowPair, whole } from "./dot.as";
 import { exp2Lanes, powersOfTwo, roundLanes, shareLanes, upper } from "./graph-lanes.as";
@@ -15,6 +17,8 @@ import { isBad, power, roundOnce } from "./scalar.as";
 
 /** Below every score, which is -2^30 at least, by more than any exponent of V makes up for. */
 const BELOW_ALL: i32 = i32.MIN_VALUE;
+/** The least divisor for which a binary64 quotient may hide on which side of a middle it lay. */
+const INTEGER_QUOTIENTS_FROM: i32 = 1 << 29;
 
 /** Rotates a slice of f32 into f32; `angles` holds cosine and sine of each pair. False if not finite. */
 export function rotateSlice(
@@ -227,7 +231,7 @@ export function attendHead(
     i32x4.extract_lane(totals, 1) +
     i32x4.extract_lane(totals, 2) +
     i32x4.extract_lane(totals, 3);
-  weighted(shares, values, size, padded, count, <f64>total, power(topValue - top), out);
+  weighted(shares, values, size, padded, count, total, topValue - top, out);
 }
 
 /** Pass 2: the weighted sums of V, sixteen or four columns at a time, and the one division. */
@@ -237,8 +241,8 @@ function weighted(
   size: i32,
   padded: i32,
   count: i32,
-  total: f64,
-  factor: f64,
+  total: i32,
+  exponent: i32,
   out: usize,
 ): void {
   const pairs = (count + 1) >> 1;
@@ -277,10 +281,10 @@ function weighted(
       p3 = keepLower(p3);
     }
     const y = out + (<usize>column << 2);
-    v128.store(y, quotients(h0, p0, total, factor));
-    v128.store(y, quotients(h1, p1, total, factor), 16);
-    v128.store(y, quotients(h2, p2, total, factor), 32);
-    v128.store(y, quotients(h3, p3, total, factor), 48);
+    v128.store(y, quotients(h0, p0, total, exponent));
+    v128.store(y, quotients(h1, p1, total, exponent), 16);
+    v128.store(y, quotients(h2, p2, total, exponent), 32);
+    v128.store(y, quotients(h3, p3, total, exponent), 48);
   }
   for (; column < size; column += 4) {
     let p = i32x4.splat(0);
@@ -297,20 +301,50 @@ function weighted(
       p = keepLower(p);
     }
     const y = out + (<usize>column << 2);
-    const four = quotients(h, p, total, factor);
+    const four = quotients(h, p, total, exponent);
     if (column + 4 <= size) v128.store(y, four);
     // The size is even.
     else v128.store_lane<i64>(y, four, 0);
   }
 }
 
-/** The quotients of four sums of upper and lower halves, each rounded once. */
+/** The quotients of four sums of upper and lower halves by `total`, times `2^exponent`, each rounded once. */
 // @ts-ignore: decorator
 @inline
-function quotients(uppers: v128, lowers: v128, total: f64, factor: f64): v128 {
-  const divisor = f64x2.splat(total);
-  const scale = f64x2.splat(factor);
+function quotients(uppers: v128, lowers: v128, total: i32, exponent: i32): v128 {
+  if (total >= INTEGER_QUOTIENTS_FROM) return integerQuotients(uppers, lowers, total, exponent);
+  const divisor = f64x2.splat(<f64>total);
+  const scale = f64x2.splat(power(exponent));
   const low = f64x2.div(whole(lowPair(uppers), lowPair(lowers)), divisor);
   const high = f64x2.div(whole(highPair(uppers), highPair(lowers)), divisor);
   return roundLanes(f64x2.mul(low, scale), f64x2.mul(high, scale));
+}
+
+/** As `quotients`, for divisors from `INTEGER_QUOTIENTS_FROM` on. */
+function integerQuotients(uppers: v128, lowers: v128, total: i32, exponent: i32): v128 {
+  const a = i32x4.extract_lane(uppers, 0);
+  const b = i32x4.extract_lane(uppers, 1);
+  const c = i32x4.extract_lane(uppers, 2);
+  const d = i32x4.extract_lane(uppers, 3);
+  const first = integerQuotient(a, i32x4.extract_lane(lowers, 0), total, exponent);
+  const second = integerQuotient(b, i32x4.extract_lane(lowers, 1), total, exponent);
+  const third = integerQuotient(c, i32x4.extract_lane(lowers, 2), total, exponent);
+  const fourth = integerQuotient(d, i32x4.extract_lane(lowers, 3), total, exponent);
+  return roundLanes(
+    f64x2.replace_lane(f64x2.splat(first), 1, second),
+    f64x2.replace_lane(f64x2.splat(third), 1, fourth),
+  );
+}
+
+/** A quotient of 33 to 36 bits, the last of which is 1 if it is not the whole one: it rounds as that does. */
+function integerQuotient(upper: i32, lower: i32, total: i32, exponent: i32): f64 {
+  const sum = (<i64>upper << 16) + <i64>lower;
+  if (sum == 0) return 0.0;
+  const magnitude = sum < 0 ? -sum : sum;
+  const places = clz(magnitude);
+  const dividend = <u64>magnitude << places;
+  let quotient = dividend / <u64>total;
+  if (quotient * <u64>total != dividend) quotient |= 1;
+  const signed = sum < 0 ? -<i64>quotient : <i64>quotient;
+  return <f64>signed * power(exponent - <i32>places);
 }

@@ -2,8 +2,10 @@
 // (docs/spec/01-numerics.md section 8): scores, maxima and weights; then the weighted sums of V, each divided
 // and rounded once.
 //
-// Scores of up to 2048 positions lie in workgroup memory. A 32-bit sum takes 128 products of 13-bit
-// mantissas, or 16 of a 15-bit weight and a 13-bit mantissa before it goes into two words.
+// Workgroup memory holds the scores of one tile of positions. Those of the first stay there between the passes;
+// of others the second pass computes them again, so that no buffer is needed for them. A 32-bit sum takes 128
+// products of 13-bit mantissas, or 16 of a 15-bit weight and a 13-bit mantissa before it goes into two words;
+// the sum of all weights is below 2^31.
 
 import { ATTENTION_BITS, DECODER_LIMITS } from "gyrotron/tensor";
 import { assert } from "gyrotron/base";
@@ -17,6 +19,8 @@ import { paramsPiece, statusPiece } from "./workgroup.ts";
 /** At least the largest head, so that each column of V has a thread. */
 const THREADS = 128;
 const PRODUCTS_MAX = 16;
+/** Positions of a tile: half of the workgroup memory that every device has, so that two workgroups fit. */
+const TILE = 2048;
 
 /**
  * Attention (x: head, y: row). Bindings: params (0 heads, 1 kvHeads, 2 head size, 3 layer, 4 and 5 the scale's
@@ -28,6 +32,7 @@ export function attendShader(): ShaderSource {
     PRODUCTS_MAX * 32767 * (2 ** (ATTENTION_BITS - 1) - 1) < 2 ** 31,
     "sums of V may overflow",
   );
+  assert(DECODER_LIMITS.context * 32767 < 2 ** 31, "sums of weights may overflow");
   const main: WgslPiece = {
     name: "main",
     needs: [
@@ -46,8 +51,9 @@ export function attendShader(): ShaderSource {
 @group(0) @binding(4) var<storage, read> caches: array<u32>;
 @group(0) @binding(5) var<storage, read_write> result: array<u32>;
 const WG = ${THREADS}u;
+const TILE = ${TILE}u;
 var<workgroup> query: array<u32, ${DECODER_LIMITS.headSize / 2}>;
-var<workgroup> scores: array<i32, ${DECODER_LIMITS.context}>;
+var<workgroup> scores: array<i32, TILE>;
 var<workgroup> topScore: atomic<i32>;
 var<workgroup> topValue: atomic<i32>;
 var<workgroup> total: atomic<u32>;
@@ -59,7 +65,14 @@ fn lowOf(pair: u32) -> i32 {
 fn highOf(pair: u32) -> i32 {
   return bitcast<i32>(pair) >> 16u;
 }
-fn scoreOf(product: i32, e: i32) -> i32 {
+// The score of the key whose mantissas begin there; e is the exponent of what is summed.
+fn scoreOf(at: u32, pairs: u32, e: i32) -> i32 {
+  var product = 0;
+  for (var i = 0u; i < pairs; i++) {
+    let q = query[i];
+    let k = caches[at + i];
+    product += lowOf(q) * lowOf(k) + highOf(q) * highOf(k);
+  }
   let magnitude = i32(wideScaled(wideProduct(u32(abs(product)), param(4u)), e));
   return select(magnitude, -magnitude, product < 0);
 }
@@ -90,45 +103,48 @@ fn main(@builtin(workgroup_id) w: vec3u, @builtin(local_invocation_index) l: u32
   workgroupBarrier();
   let scale = signedParam(5u) + bitcast<i32>(queryExponents[at]);
   for (var t = l; t < count; t += WG) {
-    var product = 0;
-    for (var i = 0u; i < pairs; i++) {
-      let q = query[i];
-      let k = caches[keys + t * pairs + i];
-      product += lowOf(q) * lowOf(k) + highOf(q) * highOf(k);
-    }
-    let z = scoreOf(product, scale + bitcast<i32>(caches[keyExponents + t]));
-    scores[t] = z;
+    let z = scoreOf(keys + t * pairs, pairs, scale + bitcast<i32>(caches[keyExponents + t]));
+    if (t < TILE) { scores[t] = z; }
     atomicMax(&topScore, z >> 16u);
     atomicMax(&topValue, (z >> 16u) + bitcast<i32>(caches[valueExponents + t]));
   }
   workgroupBarrier();
   let top = atomicLoad(&topScore);
   let last = atomicLoad(&topValue);
-  for (var t = l; t < count; t += WG) {
-    let z = scores[t];
-    let n = z >> 16u;
-    let u = exp2Fraction(u32(z) & 0xffffu);
-    atomicAdd(&total, attentionShare(u, u32(top - n)));
-    scores[t] = i32(attentionShare(u, u32(last - n - bitcast<i32>(caches[valueExponents + t]))));
-  }
-  workgroupBarrier();
   // A thread for each column, and as many times over the positions as threads allow.
   let shares = WG / size;
   let column = l % size;
   let part = l / size;
+  var weights = 0u;
   var sum = vec2u(0u, 0u);
-  if (part < shares) {
-    for (var start = part; start < count; start += shares * ${PRODUCTS_MAX}u) {
-      var few = 0;
-      for (var k = 0u; k < ${PRODUCTS_MAX}u; k++) {
-        let t = start + k * shares;
-        if (t >= count) { break; }
-        let pair = caches[values + t * pairs + (column >> 1u)];
-        few += scores[t] * select(lowOf(pair), highOf(pair), (column & 1u) == 1u);
-      }
-      sum = wideAdd(sum, wideOf(few));
+  for (var first = 0u; first < count; first += TILE) {
+    let end = min(count, first + TILE);
+    for (var t = first + l; t < end; t += WG) {
+      var z = 0;
+      if (first == 0u) { z = scores[t]; }
+      else { z = scoreOf(keys + t * pairs, pairs, scale + bitcast<i32>(caches[keyExponents + t])); }
+      let n = z >> 16u;
+      let u = exp2Fraction(u32(z) & 0xffffu);
+      weights += attentionShare(u, u32(top - n));
+      let k = u32(last - n - bitcast<i32>(caches[valueExponents + t]));
+      scores[t - first] = i32(attentionShare(u, k));
     }
+    workgroupBarrier();
+    if (part < shares) {
+      for (var start = first + part; start < end; start += shares * ${PRODUCTS_MAX}u) {
+        var few = 0;
+        for (var k = 0u; k < ${PRODUCTS_MAX}u; k++) {
+          let t = start + k * shares;
+          if (t >= end) { break; }
+          let pair = caches[values + t * pairs + (column >> 1u)];
+          few += scores[t - first] * select(lowOf(pair), highOf(pair), (column & 1u) == 1u);
+        }
+        sum = wideAdd(sum, wideOf(few));
+      }
+    }
+    workgroupBarrier();
   }
+  atomicAdd(&total, weights);
   sumLow[l] = sum.x;
   sumHigh[l] = sum.y;
   workgroupBarrier();
@@ -139,7 +155,7 @@ fn main(@builtin(workgroup_id) w: vec3u, @builtin(local_invocation_index) l: u32
     }
     let magnitude = wideMagnitude(whole);
     let zeros = min(wideLeadingZeros(magnitude), 63u);
-    // The numerator has 64 bits, the divisor 26: 38 bits of quotient and one for the rest.
+    // The numerator has 64 bits, the divisor 31 at most: 33 bits of quotient and one for the rest.
     let quotient = wideDivide(wideShiftLeft(magnitude, zeros), atomicLoad(&total));
     let m = vec2u(quotient.value.x | select(0u, 1u, quotient.rest != 0u), quotient.value.y);
     let y = roundWide(wideSign(whole), m, last - top - i32(zeros));

@@ -6,7 +6,7 @@
 //   wideRoundShift(a, n)              RNE(a / 2^n)
 //   wideLeadingZeros(a)               64 for 0
 //   wideMagnitude(a), wideSign(a)     of a two's complement integer; the sign as the top bit of an f32
-//   wideDivide(a, d)                  floor and remainder by 1 <= d <= 2^26
+//   wideDivide(a, d)                  floor and remainder by 1 <= d < 2^31
 //   wideScaled(m, e)                  min(2^30, RNE(m * 2^e))
 
 import type { WgslPiece } from "./piece.ts";
@@ -82,7 +82,7 @@ fn wideRoundShift(a: vec2u, count: u32) -> vec2u {
 `,
 };
 
-/** A quotient by a divisor of at most 26 bits: the rest times 2^6 still fits a word. */
+/** A quotient by a divisor of at most 31 bits: the rest has no more, and takes as many bits as it leaves of a word. */
 export const WIDE_DIVIDE: WgslPiece = {
   name: "wide-divide",
   needs: [WIDE],
@@ -92,9 +92,9 @@ fn wideDivide(a: vec2u, divisor: u32) -> WideQuotient {
   let high = a.y / divisor;
   var rest = a.y % divisor;
   var low = 0u;
-  // The low word in pieces of 6 bits, the last one of 2.
+  let room = countLeadingZeros(divisor);
   for (var left = 32u; left > 0u; ) {
-    let bits = min(left, 6u);
+    let bits = min(left, room);
     left -= bits;
     let next = (rest << bits) | ((a.x >> left) & ((1u << bits) - 1u));
     low = (low << bits) | (next / divisor);
