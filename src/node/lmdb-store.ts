@@ -22,6 +22,7 @@ import { checkLmdbFile } from "./lmdb-file.ts";
 /** A reader with a snapshot of its own, which moves only when told to. */
 export interface StoreReader {
   readonly view: StateView;
+  readonly derived: StateView;
   readonly archive: StateView;
   /** Header of the snapshot; undefined before genesis. */
   header(): StateHeader | undefined;
@@ -179,6 +180,7 @@ class LmdbReader implements StoreReader {
   readonly #path: string;
   readonly #databases: Databases;
   readonly view: StateView;
+  readonly derived: StateView;
   readonly archive: StateView;
   #snapshot: Transaction;
 
@@ -187,6 +189,7 @@ class LmdbReader implements StoreReader {
     this.#databases = openDatabases(path);
     this.#snapshot = this.#databases.root.useReadTransaction();
     this.view = checkedView(this.#databases, path, () => this.#snapshot);
+    this.derived = viewOf(this.#databases.derived, path, () => this.#snapshot);
     this.archive = viewOf(this.#databases.archive, path, () => this.#snapshot);
   }
 

@@ -22,7 +22,7 @@ async function createState(): Promise<string> {
   const path = newPath();
   const folder = openDataFolder(path);
   const store = openLmdbStore(folder.statePath);
-  const trie = rebuildStateTrie(store.view);
+  const trie = rebuildStateTrie(store.view, new Set());
   for (let height = 0n; height < 3n; height++) {
     const writes = Array.from({ length: 40 }, (_, index) => ({
       key: utf8Bytes(`key ${height} ${10 + index}`),

@@ -21,12 +21,14 @@ import {
   concatBytes,
   DecodeError,
   equalBytes,
+  formatHex,
   present,
   u32BigEndian,
   u64BigEndian,
   utf8Bytes,
 } from "gyrotron/base";
 import { type CborMap, decodeCbor, encodeCbor } from "gyrotron/crypto";
+import { CHUNK_TYPES } from "gyrotron/replica";
 import { rebuildStateTrie, type StateHeader, StoreError } from "gyrotron/store";
 import {
   asStoreError,
@@ -104,7 +106,7 @@ export async function importState(file: string, dataDir: string): Promise<StateS
           keys = bytes;
         },
       });
-      const trie = rebuildStateTrie(store.view);
+      const trie = rebuildStateTrie(store.view, CHUNK_TYPES);
       requireRoot(file, trie.root(), summary.header);
       store.finish(summary.header, trie.derived());
       if (keys !== undefined) writeDurably(folder.keysPath, new TextDecoder().decode(keys), 0o600);
@@ -127,14 +129,21 @@ export function verifyStateFile(file: string): StateSummary {
   // One walk checks the hashes of chunks; the other gives the entries, one chunk at a time.
   const summary = readArchive(file, {});
   const view = { range: () => stateEntries(file) };
-  requireRoot(file, rebuildStateTrie(view).root(), summary.header);
+  requireRoot(file, rebuildStateTrie(view, CHUNK_TYPES).root(), summary.header);
   return summary;
 }
 
 /** As verifyStateFile, for the state in a data folder. @throws StoreError */
 export function verifyStateFolder(dataDir: string): Promise<StateSummary> {
   return withFolder(dataDir, (reader, header, keysPath) => {
-    requireRoot(dataDir, rebuildStateTrie(reader.view).root(), header);
+    const trie = rebuildStateTrie(reader.view, CHUNK_TYPES);
+    requireRoot(dataDir, trie.root(), header);
+    for (const { key, value } of trie.derived()) {
+      // What is lost a node computes again.
+      const kept = reader.derived.get(key);
+      if (kept !== undefined && !equalBytes(kept, present(value)))
+        throw damaged(dataDir, `the hash kept at key ${formatHex(key)} is not of what is there`);
+    }
     const entries = countEntries();
     for (const section of SECTIONS)
       for (const _ of entriesOf(reader, section, header)) entries[section] += 1;

@@ -13,6 +13,7 @@ import {
   type AuthenticatedSender,
   type Block,
   CERTIFIED_PREFIXES,
+  CHUNK_TYPES,
   type ConsoleLine,
   jobNumberOfKey,
   KEY_PREFIX,
@@ -193,9 +194,9 @@ function taskChangesOf(writes: readonly StateWrite[]): TaskChange[] {
 /** The trie of the stored state, with the writes that mend derived data if it was absent or wrong. */
 function openTrie(store: Store, path: string): { trie: StateTrie; repairs: StateWrite[] } {
   const expected = store.header()?.stateRoot ?? emptyStateRoot();
-  const trie = loadStateTrie(store.derived);
+  const trie = loadStateTrie({ view: store.view, derived: store.derived, path }, CHUNK_TYPES);
   if (equalBytes(trie.root(), expected)) return { trie, repairs: [] };
-  const rebuilt = rebuildStateTrie(store.view);
+  const rebuilt = rebuildStateTrie(store.view, CHUNK_TYPES);
   if (!equalBytes(rebuilt.root(), expected))
     throw damaged(path, "the state is not the one that its root names");
   return { trie: rebuilt, repairs: derivedRepairs(store, rebuilt) };

@@ -5,9 +5,11 @@ export { assertFollows, createMemoryStore } from "./memory-store.ts";
 export { MemoryView } from "./memory-view.ts";
 export {
   emptyStateRoot,
+  type GroupedTypes,
   loadStateTrie,
   rebuildStateTrie,
   type StateTrie,
+  type TrieSource,
   type TrieUpdate,
 } from "./state-trie.ts";
 export { StoreError, type StoreErrorInfo } from "./store-error.ts";

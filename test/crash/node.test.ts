@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, suite, test } from "node:test";
 import { open } from "lmdb";
-import { createNode, type NodeCore } from "gyrotron/node";
+import { createNode, type NodeCore, verifyStateFolder } from "gyrotron/node";
 import {
   callEnvelope,
   certifiedReply,
@@ -134,6 +134,30 @@ suite("a node on a folder", () => {
     assert.deepEqual(await codeAndPath(dataDir), ["store/damaged", join(dataDir, "state")]);
   });
 
+  test("lost and changed hashes of memory chunks are found when the memory is written", async () => {
+    const { dataDir, counter } = await filledFolder();
+    let chunk: Buffer | undefined;
+    await alter(dataDir, "derived", (database) => {
+      for (const { key } of database.getRange())
+        if (key[0] === "h".charCodeAt(0)) chunk = Buffer.from(key);
+      assert.ok(chunk !== undefined, "the counter has a memory");
+      database.removeSync(chunk);
+    });
+    const healed = await createNode({ dataDir });
+    assert.equal(await countOnce(healed, counter), 4);
+    await healed.close();
+    assert.equal((await verifyStateFolder(dataDir)).header.height, 8n);
+
+    const wrong = Buffer.alloc(32, 1);
+    await alter(dataDir, "derived", (database) => database.putSync(chunk!, wrong));
+    await assert.rejects(verifyStateFolder(dataDir), { name: "StoreError", message: /damaged/ });
+    const node = await createNode({ dataDir });
+    const failed = new Promise((resolve) => node.onFailure(resolve));
+    await node.submitCall(requestOf(callEnvelope(counter, "increment")));
+    await node.close();
+    assert.match(String(await failed), /store.damaged/);
+  });
+
   test("a folder of another version is refused", async () => {
     const { dataDir } = await filledFolder();
     writeFileSync(join(dataDir, "format"), "gyrotron data 999\n");
@@ -147,6 +171,8 @@ async function codeAndPath(dataDir: string): Promise<[string, string | undefined
 }
 
 interface Writable {
+  getRange(): Iterable<{ key: Buffer }>;
+  removeSync(key: Buffer): void;
   clearSync(): void;
   putSync(key: Buffer, value: Buffer): void;
 }

@@ -88,6 +88,11 @@ export type KeyType =
   | "lastReport"
   | "nodeMetrics";
 
+/** Types of keys that end in the number of a chunk: many of them, few of which a run of a node touches. */
+export const CHUNK_TYPES: ReadonlySet<number> = new Set(
+  [KEY_PREFIX.heapChunk, KEY_PREFIX.stableChunk, KEY_PREFIX.snapshotContent].map(([byte]) => byte!),
+);
+
 const ofCanister = (prefix: Uint8Array, id: Uint8Array): Uint8Array =>
   concatBytes(prefix, sized(id));
 const numbered = (prefix: Uint8Array, id: Uint8Array, number: bigint): Uint8Array =>
