@@ -3,7 +3,6 @@
 
 import { availableParallelism } from "node:os";
 import { createWasmBackend } from "gyrotron/backend/wasm";
-import { GyrotronError } from "gyrotron/base";
 import { NodeError } from "gyrotron/node/models";
 import {
   type Backend,

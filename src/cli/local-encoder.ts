@@ -1,12 +1,19 @@
-// An encoder on this machine: read from its folder, run on the backend that was asked for.
+// An encoder on this machine: read from its folder or GGUF file, run on the backend that was asked for.
 
 import { existsSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
-import { DecodeError, GyrotronError } from "gyrotron/base";
+import { DecodeError, GyrotronError, utf8Bytes } from "gyrotron/base";
 import { type TextEmbedding, TextEmbedder } from "gyrotron/learn";
 import {
+  byteSource,
+  decodeGgufEncoder,
+  decodeGgufHeader,
+  decodeGgufTokenizer,
   decodeHubTokenizer,
   decodeHuggingFaceEncoder,
+  type EncoderSource,
+  type HubTokenizer,
+  ModelError,
   type PreparedEncoder,
   prepareEncoder,
 } from "gyrotron/model";
@@ -28,28 +35,29 @@ export interface LocalEncoder {
 
 const TENSORS = "model.safetensors";
 const TOKENIZER = "tokenizer.json";
+const GGUF_SUFFIX = ".gguf";
 
-/** Opens the encoder in a folder. @throws CliError `cli/no-webgpu`; NodeError `node/model` that says what is wrong with which file */
+/**
+ * Opens the encoder in a folder or a GGUF file.
+ * @throws CliError `cli/no-webgpu`; NodeError `node/model` that says what is wrong with which file
+ */
 export async function openEncoder(
-  folder: string,
+  path: string,
   { precision, ...choice }: { precision?: Precision | undefined } & BackendChoice,
 ): Promise<LocalEncoder> {
-  if (!existsSync(folder)) throw failure(folder, "there is no such folder");
-  if (!statSync(folder).isDirectory()) {
-    throw failure(folder, `embeddings need a folder with config.json, ${TENSORS} and ${TOKENIZER}`);
-  }
+  if (!existsSync(path)) throw failure(path, "there is no such file or folder");
   installNodeHashes();
-  const { model, tokenizer } = naming(folder, () => ({
-    model: prepareEncoder(decodeHuggingFaceEncoder(readFiles(folder)), precision),
-    tokenizer: decodeHubTokenizer(read(join(folder, TOKENIZER))),
-  }));
+  const { model, tokenizer } = naming(path, () => {
+    const { source, tokenizer: own } = readEncoder(path);
+    return { model: prepareEncoder(source, precision), tokenizer: own };
+  });
   const backend = await openBackend(choice);
   const embedder = new TextEmbedder(model, tokenizer, backend);
   return {
     model,
     backend: choice.backend ?? "wasm",
     device: backend.device,
-    embed: (texts) => onDevice(folder, () => embedder.embed(texts)),
+    embed: (texts) => onDevice(path, () => embedder.embed(texts)),
     workOf: (texts) => {
       const lengths = texts.map((text) => tokenizer.encodeFramed(text).length);
       return lengths
@@ -62,6 +70,24 @@ export async function openEncoder(
       await backend.close();
     },
   };
+}
+
+function readEncoder(path: string): { source: EncoderSource; tokenizer: HubTokenizer } {
+  if (statSync(path).isDirectory()) {
+    const source = decodeHuggingFaceEncoder(readFiles(path));
+    return { source, tokenizer: decodeHubTokenizer(read(join(path, TOKENIZER))) };
+  }
+  if (!path.endsWith(GGUF_SUFFIX)) {
+    const what = `a .gguf file, or a folder with config.json, ${TENSORS} and ${TOKENIZER}`;
+    throw failure(path, `embeddings need ${what}`);
+  }
+  const file = byteSource(read(path));
+  const header = decodeGgufHeader(file);
+  const source = decodeGgufEncoder(file, header);
+  const stored = decodeGgufTokenizer(header);
+  if (stored.kind === "hub")
+    return { source, tokenizer: decodeHubTokenizer(utf8Bytes(stored.json)) };
+  throw new ModelError({ code: "model/unsupported", what: "an encoder with scored pieces" });
 }
 
 function readFiles(folder: string): Parameters<typeof decodeHuggingFaceEncoder>[0] {
@@ -83,15 +109,16 @@ function readIfThere(path: string): Uint8Array | undefined {
 }
 
 /** Runs `body`; what is wrong with a file's content is said with the file's name. */
-function naming<T>(folder: string, body: () => T): T {
+function naming<T>(path: string, body: () => T): T {
   try {
     return body();
   } catch (error) {
     if (!(error instanceof GyrotronError) || error instanceof NodeError) throw error;
-    if (!(error instanceof DecodeError)) throw failure(folder, error.message, error);
+    if (!(error instanceof DecodeError)) throw failure(path, error.message, error);
     const { code, what, offset } = error.info;
-    if (code === "config/decode") throw failure(folder, what, error);
-    const file = join(folder, code === "tokenizer/decode" ? TOKENIZER : TENSORS);
+    if (code === "config/decode") throw failure(path, what, error);
+    const inFolder = join(path, code === "tokenizer/decode" ? TOKENIZER : TENSORS);
+    const file = path.endsWith(GGUF_SUFFIX) ? path : inFolder;
     throw failure(file, `${what} (at byte ${offset})`, error);
   }
 }

@@ -7,12 +7,13 @@ export {
   chatTemplateOfConfig,
   type TemplateMessage,
 } from "./chat-template.ts";
-export type { EncoderShape } from "./encoder/encoder-source.ts";
+export type { EncoderShape, EncoderSource } from "./encoder/encoder-source.ts";
 export { decodeHuggingFaceEncoder, type EncoderFiles } from "./encoder/hugging-face-encoder.ts";
 export { type PreparedEncoder, prepareEncoder } from "./encoder/prepare-encoder.ts";
 export * from "./error.ts";
 export { decodeGgufHeader, type GgufHeader } from "./gguf/container.ts";
 export { decodeGgufModel } from "./gguf/decoder.ts";
+export { decodeGgufEncoder } from "./gguf/encoder.ts";
 export { beginsTexts, chatTemplateOf, decodeGgufTokenizer } from "./gguf/tokenizer.ts";
 export { handedOver } from "./handed-over.ts";
 export { decodeHubTokenizer, HubTokenizer, reopenHubTokenizer } from "./hub-tokenizer.ts";

@@ -6,6 +6,7 @@ import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { before, test } from "node:test";
 import { encoderFiles, encoderTokenizerFile } from "./encoder-files.ts";
+import { encoderGgufFile } from "./encoder-gguf.ts";
 import { runCli, temporaryFolder } from "../e2e/running-node.ts";
 
 const folder = join(temporaryFolder(), "encoder");
@@ -45,6 +46,28 @@ test("embed gives programs whole vectors, cosines and a digest that threads do n
   ok(Math.abs(one!.cosines[0]![1]! - dot) < 1e-6 && dot < 1 - 1e-6);
 });
 
+test("embed takes a GGUF file of the same encoder, with the same vectors", async () => {
+  const file = join(folder, "encoder.gguf");
+  const gguf = encoderGgufFile({
+    config: files.config,
+    tensors: files.tensors,
+    tokenizer: encoderTokenizerFile(),
+  });
+  write("encoder.gguf", gguf);
+  const [expected, found] = await Promise.all(
+    [folder, file].map(async (path) => {
+      const run = await runCli(["embed", path, "The cat sat.", "a dogs [MASK]", "--json"]);
+      equal(run.status, 0, run.stderr);
+      return JSON.parse(run.stdout) as Report;
+    }),
+  );
+  equal(found!.digest, expected!.digest);
+  write("encoder.gguf", gguf.subarray(0, gguf.length - 32));
+  const { status, stderr } = await runCli(["embed", file, "a"]);
+  equal(status, 1);
+  match(stderr, /encoder\.gguf: .* reaches past the end \(at byte \d+\)\n$/);
+});
+
 test("embed tells people what was cut off, and how alike texts are", async () => {
   const long = "the cat sat a mat dog cat the";
   const { status, stdout, stderr } = await runCli(["embed", folder, "a dog", long]);
@@ -61,7 +84,7 @@ const mistakes: readonly [string, () => string[], RegExp][] = [
   [
     "a file for a folder",
     () => ["embed", join(folder, "config.json"), "a"],
-    /embeddings need a folder with config\.json/,
+    /embeddings need a \.gguf file, or a folder with config\.json/,
   ],
   ["no precision", () => ["embed", folder, "a", "--precision", "w1"], /--precision takes .*w8a14/],
 ];

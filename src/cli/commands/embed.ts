@@ -25,8 +25,8 @@ export const embed: Command = {
   usage: "embed MODEL TEXT... [--json]",
   summary: "Turns texts into vectors with an encoder, on this machine.",
   details: [
-    "MODEL            a folder with config.json, model.safetensors and tokenizer.json of a BERT-type encoder,",
-    "                 such as all-MiniLM-L6-v2",
+    "MODEL            a BERT-type encoder such as all-MiniLM-L6-v2: a .gguf file, or a folder with config.json,",
+    "                 model.safetensors and tokenizer.json",
     "TEXT...          each text gets a vector; two or more are compared by their cosines",
     `--precision P    ${PRECISIONS.join(", ")}: bits of weights and activations`,
     ...BACKEND_DETAILS,

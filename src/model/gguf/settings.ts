@@ -31,6 +31,8 @@ export function decodeGgufSettings(
   const architecture = metadata.get("general.architecture");
   const known = typeof architecture === "string" ? ARCHITECTURES.get(architecture) : undefined;
   if (typeof architecture !== "string" || known === undefined) {
+    if (architecture === "bert")
+      unsupported("general.architecture bert as a writer of text; `embed` runs it");
     const runs = [...ARCHITECTURES.keys()].join(", ");
     unsupported(`general.architecture ${printed(architecture)}; this version runs ${runs}`);
   }

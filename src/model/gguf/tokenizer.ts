@@ -1,11 +1,12 @@
-// The tokenizer that a GGUF file carries in its metadata: byte-pair vocabularies as tokenizer.json has
-// them, SentencePiece ones as a list of scored pieces.
+// The tokenizer that a GGUF file carries in its metadata: byte-pair vocabularies and BERT's as tokenizer.json
+// has them, SentencePiece ones as a list of scored pieces.
 
 import { DecodeError, utf8Bytes } from "gyrotron/base";
 import { ModelError } from "../error.ts";
 import type { HubTokenizerFile } from "../hub-tokenizer.ts";
 import type { StoredTokenizer } from "../prepared-file.ts";
 import type { GgufHeader } from "./container.ts";
+import { wordPieceFile } from "./word-pieces.ts";
 
 type Metadata = GgufHeader["metadata"];
 
@@ -31,6 +32,10 @@ export function decodeGgufTokenizer({ metadata }: GgufHeader): StoredTokenizer {
   const model = metadata.get("tokenizer.ggml.model");
   if (model === "gpt2") return { kind: "hub", json: JSON.stringify(bytePairFile(metadata)) };
   if (model === "llama") return { kind: "pieces", file: pieceFile(metadata) };
+  if (model === "bert") {
+    const file = wordPieceFile(metadata, texts(metadata, "tokenizer.ggml.tokens"));
+    return { kind: "hub", json: JSON.stringify(file) };
+  }
   throw new ModelError({ code: "model/unsupported", what: `tokenizer ${String(model)}` });
 }
 
