@@ -14,10 +14,10 @@ import {
   decodeGgufHeader,
   decodeGgufModel,
   decodeGgufTokenizer,
-  decodeHubTokenizer,
   decodeHuggingFace,
   decodeLlama2c,
   decodePreparedFile,
+  hubTokenizerJson,
   type ModelSource,
   PieceTokenizer,
   type PreparedModel,
@@ -90,9 +90,7 @@ function assemble(name: string, prepared: PreparedModel, stored: StoredText): La
 }
 
 function openTokenizer(stored: StoredTokenizer): TextTokenizer {
-  return stored.kind === "pieces"
-    ? new PieceTokenizer(stored.file)
-    : reopenHubTokenizer(stored.json);
+  return stored.kind === "pieces" ? new PieceTokenizer(stored.file) : reopenHubTokenizer(stored);
 }
 
 function openFrame(stored: StoredFrame, model: PreparedModel, tokenizer: TextTokenizer): ChatFrame {
@@ -125,14 +123,14 @@ function readFiles(files: SourceFiles, name: FrameName | undefined): ReadModel {
     const frame: StoredFrame = { kind: "plain", name: name ?? "passage", begins: true };
     return { source, stored: { tokenizer, frame } };
   }
-  const tokenizer = decodeHubTokenizer(files.tokenizer.hub);
-  const { json } = tokenizer;
+  const tokenizer = { kind: "hub", json: hubTokenizerJson(files.tokenizer.hub) } as const;
   const { config } = files.tokenizer;
   const template = config && chatTemplateOfConfig(config);
   const asked = config && beginsTextsByConfig(config);
-  const begins = asked ?? tokenizer.encodeFramed("a")[0] === source.beginToken;
+  const framed = (): number[] => reopenHubTokenizer(tokenizer).encodeFramed("a");
+  const begins = asked ?? framed()[0] === source.beginToken;
   const frame = frameOf({ name, template, begins });
-  return { source, stored: { tokenizer: { kind: "hub", json }, frame } };
+  return { source, stored: { tokenizer, frame } };
 }
 
 function readGguf(file: ByteSource, name: FrameName | undefined): ReadModel {

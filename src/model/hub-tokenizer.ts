@@ -1,11 +1,12 @@
 // Tokenizers in the form of Hugging Face's tokenizer.json, run by the well-kept library for it. This file
 // owns what the library does not: the identity, and the bytes of single tokens for streaming.
 
-import { DecodeError, utf8Bytes, utf8Text } from "gyrotron/base";
+import { DecodeError, equalBytes, utf8Bytes, utf8Text } from "gyrotron/base";
 import { sha256 } from "gyrotron/hash";
 import type { Tokenizer as Library } from "@huggingface/tokenizers";
 import { ModelError } from "./error.ts";
-import { openLibrary } from "./merge-ranks.ts";
+import { BytePairs, type BytePairTable, bytePairTable, jsonOfTable } from "./byte-pair-table.ts";
+import { openLibrary, openLibraryOf } from "./merge-ranks.ts";
 import type { TextTokenizer } from "./text-tokenizer.ts";
 
 const FILE_BYTES_MAX = 64 * 1024 * 1024;
@@ -38,25 +39,15 @@ export class HubTokenizer implements TextTokenizer {
   readonly identity: Uint8Array;
   readonly vocabulary: number;
   readonly dropsFirstBlank: boolean;
-  /** The file as JSON without blanks, by which the same tokenizer is made again. */
-  readonly json: string;
   readonly #library: Library;
   readonly #spelling: Spelling;
   readonly #pieces: readonly (string | undefined)[];
   readonly #added: ReadonlyMap<number, AddedToken>;
 
-  /** `json` is the file's, if it was written by this class. @throws DecodeError `tokenizer/decode`, ModelError `model/unsupported` */
-  constructor(file: HubTokenizerFile, json: string = JSON.stringify(file)) {
-    this.json = json;
-    this.identity = sha256(utf8Bytes(this.json));
-    checkIds(file);
-    try {
-      this.#library = openLibrary(file);
-    } catch (error) {
-      throw decodeError(
-        `tokenizer.json: ${error instanceof Error ? error.message : String(error)}`,
-      );
-    }
+  /** `library` is that of the file. @throws ModelError `model/unsupported` */
+  constructor(file: HubTokenizerFile, identity: Uint8Array, library: Library) {
+    this.identity = identity;
+    this.#library = library;
     this.#spelling = spellingOf(file);
     this.dropsFirstBlank = this.#spelling === "metaspace";
     this.#added = new Map((file.added_tokens ?? []).map((token) => [token.id, token]));
@@ -97,17 +88,73 @@ export class HubTokenizer implements TextTokenizer {
   }
 }
 
-/** A tokenizer from the bytes of a tokenizer.json. @throws DecodeError `tokenizer/decode` */
+/** A tokenizer.json as a prepared file keeps it. */
+export type StoredHubTokenizer =
+  | { readonly kind: "hub"; readonly json: string }
+  | ({ readonly kind: "bytePairs"; readonly identity: Uint8Array } & BytePairTable);
+
+/** A tokenizer from the bytes of a tokenizer.json. @throws DecodeError `tokenizer/decode`, ModelError `model/unsupported` */
 export function decodeHubTokenizer(bytes: Uint8Array): HubTokenizer {
+  const file = decodeTokenizerFile(bytes);
+  return openFile(file, JSON.stringify(file));
+}
+
+/** The JSON without blanks, by which the same tokenizer is made again. @throws DecodeError `tokenizer/decode` */
+export function hubTokenizerJson(bytes: Uint8Array): string {
+  return JSON.stringify(decodeTokenizerFile(bytes));
+}
+
+/** A tokenizer as it was stored. @throws DecodeError `tokenizer/decode`, ModelError `model/unsupported` */
+export function reopenHubTokenizer(stored: StoredHubTokenizer): HubTokenizer {
+  if (stored.kind === "hub") return openFile(parseTokenizerFile(stored.json), stored.json);
+  const file = parseTokenizerFile(stored.rest);
+  const library = openWith(file, () => openLibraryOf(file, new BytePairs(stored)));
+  return new HubTokenizer(file, stored.identity, library);
+}
+
+/** The same tokenizer in the form that opens fastest. */
+export function tabledTokenizer(stored: StoredHubTokenizer): StoredHubTokenizer {
+  const table = stored.kind === "hub" ? bytePairTable(stored.json) : undefined;
+  if (stored.kind !== "hub" || table === undefined) return stored;
+  return { kind: "bytePairs", identity: identityOf(stored.json), ...table };
+}
+
+/** Whether a stored tokenizer, which opens, is what its identity says. */
+export function isTrueTokenizer(stored: StoredHubTokenizer): boolean {
+  if (stored.kind === "hub") return true;
+  const json = jsonOfTable(stored);
+  const table = bytePairTable(json);
+  return (
+    table !== undefined &&
+    equalBytes(identityOf(json), stored.identity) &&
+    table.sorted.every((id, i) => id === stored.sorted[i]) &&
+    table.ranked.every((rank, i) => rank === stored.ranked[i])
+  );
+}
+
+function identityOf(json: string): Uint8Array {
+  return sha256(utf8Bytes(json));
+}
+
+function openFile(file: HubTokenizerFile, json: string): HubTokenizer {
+  const library = openWith(file, () => openLibrary(file));
+  return new HubTokenizer(file, identityOf(json), library);
+}
+
+function openWith(file: HubTokenizerFile, open: () => Library): Library {
+  checkIds(file);
+  try {
+    return open();
+  } catch (error) {
+    throw decodeError(`tokenizer.json: ${error instanceof Error ? error.message : String(error)}`);
+  }
+}
+
+function decodeTokenizerFile(bytes: Uint8Array): HubTokenizerFile {
   if (bytes.length > FILE_BYTES_MAX) throw decodeError("tokenizer.json is too long");
   const text = utf8Text(bytes);
   if (text === undefined) throw decodeError("tokenizer.json is not UTF-8");
-  return new HubTokenizer(parseTokenizerFile(text));
-}
-
-/** A tokenizer from its `json`. @throws DecodeError `tokenizer/decode` */
-export function reopenHubTokenizer(json: string): HubTokenizer {
-  return new HubTokenizer(parseTokenizerFile(json), json);
+  return parseTokenizerFile(text);
 }
 
 function parseTokenizerFile(text: string): HubTokenizerFile {

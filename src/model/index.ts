@@ -16,7 +16,14 @@ export { decodeGgufModel } from "./gguf/decoder.ts";
 export { decodeGgufEncoder } from "./gguf/encoder.ts";
 export { beginsTexts, chatTemplateOf, decodeGgufTokenizer } from "./gguf/tokenizer.ts";
 export { handedOver } from "./handed-over.ts";
-export { decodeHubTokenizer, HubTokenizer, reopenHubTokenizer } from "./hub-tokenizer.ts";
+export {
+  decodeHubTokenizer,
+  HubTokenizer,
+  hubTokenizerJson,
+  isTrueTokenizer,
+  reopenHubTokenizer,
+  tabledTokenizer,
+} from "./hub-tokenizer.ts";
 export { decodeHuggingFace } from "./hugging-face.ts";
 export { decodeLlama2c } from "./llama2c.ts";
 export { type SafetensorsShards, shardNames } from "./safetensors-shards.ts";

@@ -4,6 +4,7 @@
 // the sections: each layer's tensors, the final gain, the classifier, and last the embedding table in f32.
 
 import {
+  type Codec,
   codec,
   concatBytes,
   DecodeError,
@@ -38,7 +39,9 @@ import {
   type WeightBits,
   weightBitsOf,
 } from "gyrotron/tensor";
+import type { BytePairTable } from "./byte-pair-table.ts";
 import type { ByteSource } from "./byte-source.ts";
+import type { StoredHubTokenizer } from "./hub-tokenizer.ts";
 import type { PreparedModel } from "./prepare.ts";
 
 const MAGIC: Uint8Array = utf8Bytes("gyrotron prepared 2\n");
@@ -51,8 +54,7 @@ type MatrixName = (typeof MATRICES)[number];
 
 /** How a model's texts become tokens and back. */
 export type StoredTokenizer =
-  | { readonly kind: "pieces"; readonly file: Uint8Array }
-  | { readonly kind: "hub"; readonly json: string };
+  { readonly kind: "pieces"; readonly file: Uint8Array } | StoredHubTokenizer;
 
 /** Frames for models without a template. */
 export const PLAIN_FRAMES = ["continue", "passage"] as const;
@@ -96,6 +98,18 @@ const SHAPE = [
   ...(["kvHeads", "headSize", "vocabulary", "context"] as const),
 ];
 
+/** Words of 32 bits, little end first, behind the number of their bytes. */
+const words: Codec<Uint32Array> = {
+  write: (writer, value) => bytes.write(writer, bytesOf(value)),
+  read(reader) {
+    const value = bytes.read(reader);
+    if (value.length % 4 !== 0) throw reader.error("words are cut off");
+    return new Uint32Array(value.buffer, value.byteOffset, value.length / 4);
+  },
+};
+
+type StoredBytePairs = Extract<StoredTokenizer, { kind: "bytePairs" }>;
+
 const headerCodec = record<{ [K in keyof Header]: Header[K] }>({
   identity: fixedBytes(32),
   precision: oneOf(...PRECISIONS),
@@ -114,6 +128,14 @@ const headerCodec = record<{ [K in keyof Header]: Header[K] }>({
   tokenizer: variant<StoredTokenizer>({
     pieces: record<{ file: Uint8Array }>({ file: bytes }),
     hub: record<{ json: string }>({ json: text }),
+    bytePairs: record<{ [K in "identity" | keyof BytePairTable]: StoredBytePairs[K] }>({
+      identity: fixedBytes(32),
+      rest: text,
+      pieces: text,
+      sorted: words,
+      merges: words,
+      ranked: words,
+    }),
   }),
   frame: variant<StoredFrame>({
     plain: record<{ name: PlainFrameName; begins: boolean }>({

@@ -8,7 +8,7 @@ import { DecodeError, formatHex, GyrotronError, utf8Bytes } from "gyrotron/base"
 import { sha256 } from "gyrotron/hash";
 import { byteSource } from "../byte-source.ts";
 import { ChatTemplate } from "../chat-template.ts";
-import { decodeHubTokenizer } from "../hub-tokenizer.ts";
+import { decodeHubTokenizer, reopenHubTokenizer } from "../hub-tokenizer.ts";
 import { PieceTokenizer } from "../piece-tokenizer.ts";
 import { prepareModel } from "../prepare.ts";
 import { decodeTokens } from "../text-tokenizer.ts";
@@ -224,7 +224,7 @@ function load(file: Uint8Array): void {
   const template = chatTemplateOf(header);
   if (template !== undefined) new ChatTemplate(template, { begin: "", end: "" });
   const stored = decodeGgufTokenizer(header);
-  if (stored.kind === "hub") decodeHubTokenizer(utf8Bytes(stored.json));
+  if (stored.kind !== "pieces") reopenHubTokenizer(stored);
   else new PieceTokenizer(stored.file);
 }
 

@@ -17,7 +17,12 @@ import {
 import { join } from "node:path";
 import { type LanguageModel, loadLanguageModel } from "gyrotron/accelerator";
 import { equalBytes, formatHex } from "gyrotron/base";
-import { encodePreparedFile, modelIdentity } from "gyrotron/model";
+import {
+  encodePreparedFile,
+  isTrueTokenizer,
+  modelIdentity,
+  tabledTokenizer,
+} from "gyrotron/model";
 import type { Precision } from "gyrotron/tensor";
 import { openByteSource } from "./file-source.ts";
 import { NodeError } from "../node-error.ts";
@@ -78,7 +83,10 @@ export class ModelStore {
     rmSync(draft, { recursive: true, force: true });
     mkdirSync(draft, { recursive: true, mode: 0o700 });
     const { prepared, stored } = model;
-    writeParts(join(draft, PREPARED), encodePreparedFile({ model: prepared, ...stored }));
+    const { tokenizer: given, frame } = stored;
+    const tokenizer = given.kind === "pieces" ? given : tabledTokenizer(given);
+    const file = { model: prepared, tokenizer, frame };
+    writeParts(join(draft, PREPARED), encodePreparedFile(file));
     const note = { ...origin, hash: formatHex(model.record.hash), precision: prepared.precision };
     writeParts(join(draft, NOTE), [Buffer.from(`${JSON.stringify(note, undefined, 2)}\n`)]);
     renameSync(draft, join(this.#folder, name));
@@ -108,6 +116,13 @@ export function verifyStoredModel(path: string): LanguageModel {
       code: "node/model",
       path,
       reason: "the weights do not have its identity",
+    });
+  const { tokenizer } = model.stored;
+  if (tokenizer.kind !== "pieces" && !isTrueTokenizer(tokenizer))
+    throw new NodeError({
+      code: "node/model",
+      path,
+      reason: "the tokenizer does not have its identity",
     });
   return model;
 }
