@@ -59,14 +59,25 @@ export class LocalModel {
    */
   static async open(name: string, options: LocalModelOptions): Promise<LocalModel> {
     installNodeHashes();
-    const model = loadModel(findModel(name, options), options.precision);
-    const backend = await openBackend(options);
-    const { weights } = model.prepared;
-    // The oracle computes with the weights where they are.
-    const placed = options.backend === "oracle" ? weights : handedOver(weights);
-    const prepared = { ...model.prepared, weights: placed };
-    const generator = await onDevice(name, () => createGenerator(prepared, { backend }));
-    return new LocalModel(model, generator, backend);
+    const path = findModel(name, options);
+    // Its threads start while this one reads the model.
+    const opening = openBackend(options);
+    try {
+      const model = loadModel(path, options.precision);
+      const backend = await opening;
+      const { weights } = model.prepared;
+      // The oracle computes with the weights where they are.
+      const placed = options.backend === "oracle" ? weights : handedOver(weights);
+      const prepared = { ...model.prepared, weights: placed };
+      const generator = await onDevice(name, () => createGenerator(prepared, { backend }));
+      return new LocalModel(model, generator, backend);
+    } catch (error) {
+      await opening.then(
+        (backend) => backend.close(),
+        () => undefined,
+      );
+      throw error;
+    }
   }
 
   /** Runs a job; `onText` gets each new piece of the text. */
