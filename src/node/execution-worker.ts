@@ -3,6 +3,7 @@
 
 import { parentPort, workerData } from "node:worker_threads";
 import { assert, present } from "gyrotron/base";
+import type { Genesis } from "gyrotron/consensus";
 import { createModuleCache } from "gyrotron/replica";
 import type { Store } from "gyrotron/store";
 import { loadReplica } from "./load-replica.ts";
@@ -29,7 +30,7 @@ let machine: StateMachine | undefined;
 serve<ExecutorRequest>(present(parentPort, "this file is a worker"), async (request) => {
   switch (request.kind) {
     case "boot":
-      return boot();
+      return boot(request.genesis);
     case "execute":
       return present(machine, "boot comes first").execute(request.block, request.authenticated);
     case "close":
@@ -39,12 +40,12 @@ serve<ExecutorRequest>(present(parentPort, "this file is a worker"), async (requ
   }
 });
 
-async function boot(): Promise<StateMachine["booted"]> {
+async function boot(genesis: Genesis | undefined): Promise<StateMachine["booted"]> {
   assert(machine === undefined, "a worker boots once");
-  store = openLmdbStore(start.statePath);
+  const { statePath } = start;
+  store = openLmdbStore(statePath);
   const announceKeys = (height: bigint, keys: Uint8Array[]): void =>
     announce({ kind: "keys", height, keys });
-  const { genesis, statePath } = start;
   machine = bootStateMachine(await replicaLoading, store, genesis, announceKeys, statePath);
   return machine.booted;
 }

@@ -59,7 +59,7 @@ async function startOn(
   const keys = loadNodeKeys(folder.keysPath, !folder.hasFormat);
   const parts = await startThreadedBackstage({
     statePath: folder.statePath,
-    genesis: folder.hasFormat ? undefined : genesisOf(keys, options),
+    makeGenesis: folder.hasFormat ? undefined : () => genesisOf(keys, options),
     replicaModule: overrides.replicaModule ?? replicaModuleUrl(),
     queryWorkers: options.queryWorkers ?? defaultQueryWorkers(),
   });

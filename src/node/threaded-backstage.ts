@@ -23,8 +23,8 @@ import {
 /** What the workers need to start. */
 export interface BackstageOptions {
   statePath: string;
-  /** undefined: the store must hold a state. */
-  genesis: Genesis | undefined;
+  /** Makes the genesis while the workers load; undefined: the store must hold a state. */
+  makeGenesis: (() => Genesis) | undefined;
   /** Module whose `createNodeReplica` each worker calls. */
   replicaModule: URL;
   /** Threads that answer queries. */
@@ -35,14 +35,13 @@ export interface BackstageOptions {
 export async function startThreadedBackstage(
   options: BackstageOptions,
 ): Promise<{ executor: Executor; queries: QueryRunner }> {
-  const { statePath, genesis, queryWorkers } = options;
+  const { statePath, makeGenesis, queryWorkers } = options;
   assert(queryWorkers >= 1, "queries need a thread");
   const replicaModule = options.replicaModule.href;
   const channels = Array.from({ length: queryWorkers }, () => new MessageChannel());
   const executor = new WorkerClient<ExecutorRequest, ExecutorAnswers>("execution-worker", {
     statePath,
     replicaModule,
-    genesis,
     announcements: channels.map(({ port1 }) => port1),
   });
   const queries = channels.map(
@@ -55,7 +54,7 @@ export async function startThreadedBackstage(
       }),
   );
   try {
-    const booted = await executor.request({ kind: "boot" });
+    const booted = await executor.request({ kind: "boot", genesis: makeGenesis?.() });
     // After the executor: the folder is complete now.
     await Promise.all(queries.map((worker) => worker.request({ kind: "boot" })));
     return {

@@ -20,8 +20,6 @@ export interface WorkerStart {
   announcements: MessagePort[];
   /** Query workers among which the memory for idle canisters is divided; left out: it is not. */
   queryWorkers?: number;
-  /** Executor only: the network to make where the store is empty. */
-  genesis?: Genesis | undefined;
 }
 
 /** From the executor to the query workers: a block's keys before its commit, and what it compiled. */
@@ -32,7 +30,8 @@ export type Announcement =
 
 /** To the executor. The answer to each is in `ExecutorAnswers`. */
 export type ExecutorRequest =
-  | { kind: "boot" }
+  /** `genesis`: the network to make where the store is empty. */
+  | { kind: "boot"; genesis: Genesis | undefined }
   | { kind: "execute"; block: Block; authenticated: Authentications }
   | { kind: "close" };
 
