@@ -7,16 +7,23 @@ import { BLOCK_SIZE, checkPackedMatrix, mantissaMax, type PackedMatrix } from "g
 import type { WasmDevice } from "./device.ts";
 import { encodeProgram, RECORD_WORDS, roundUp } from "./layout.ts";
 
+/** How many blocks fit a lane, for the rows of a product (kernels/spill.as.ts). */
+const SPILLS_BYTES = 65536;
 /** Scratch of products of up to 8192 inputs. */
-export const PRODUCT_SCRATCH_BYTES: number = 131072;
+export const PRODUCT_SCRATCH_BYTES: number = 131072 + SPILLS_BYTES;
 /** Mantissas that are copied before they are put in order, at most, unless a group has more. */
 const STAGED_BYTES = 1 << 18;
-/** Blocks of the windows that the kernel finds bounds of. */
+/** Blocks of the windows that the kernel finds sums of squares of. */
 const WINDOWS: readonly number[] = Array.from({ length: 14 }, (_, j) => [
   2 ** j,
   3 * 2 ** j,
 ]).flat();
 const SUM_MAX = 2 ** 31 - 1;
+/** The unit of sums of squares. */
+const SQUARES_UNIT = 4096;
+/** Largest magnitudes of a weight: of 14 bits, and of 8 bits times a multiplier. */
+const WEIGHT_MAX = 8191;
+const SCALED_MAX = 127 * 64;
 
 /** A matrix in device memory. */
 export interface DeviceMatrix {
@@ -28,13 +35,13 @@ export interface DeviceMatrix {
   readonly blocks: number;
   readonly groups: number;
   readonly bits: number;
-  /** For each of `WINDOWS`, the largest sum of a column's magnitudes over so many blocks. */
-  readonly bounds: readonly number[];
+  /** For each of `WINDOWS`, a binary64: the largest sum of a row's squares over so many blocks whose products fit a lane. */
+  readonly limits: number;
 }
 
 /** Scratch of a product: two groups of columns, widened to i16. */
 export function productScratchBytes(inputs: number): number {
-  return Math.max(PRODUCT_SCRATCH_BYTES, roundUp(inputs, 8) * 16);
+  return Math.max(PRODUCT_SCRATCH_BYTES, roundUp(inputs, 8) * 16 + SPILLS_BYTES);
 }
 
 /** Places matrices with equal inputs side by side as one. Sees to scratch for their products. */
@@ -58,12 +65,14 @@ export function placeMatrices(device: WasmDevice, matrices: readonly PackedMatri
     address: device.allocateUnset(groups * 4 * columnBytes),
     multipliers: bits === 8 ? device.allocateUnset(groups * 4 * chunks) : 0,
     scales: device.place(scales),
+    limits: device.allocateUnset(WINDOWS.length * 8),
     ...{ blocks, groups, bits },
   };
   const mark = device.mark;
-  const bounds = packGroups(device, matrices, placed, { columnBytes, chunks });
+  const squares = packGroups(device, matrices, placed, { columnBytes, chunks });
   device.release(mark);
-  return { ...placed, bounds };
+  device.write(placed.limits, limitsOf(squares, blocks));
+  return placed;
 }
 
 /** Bytes of a column's mantissas, and how many multipliers it has. */
@@ -72,11 +81,14 @@ interface ColumnSize {
   readonly chunks: number;
 }
 
-/** Copies columns to where the kernel takes them from, some groups at a time; returns the bounds. */
+/**
+ * Copies columns to where the kernel takes them from, some groups at a time. Returns for each of `WINDOWS` the
+ * largest sum of a column's squares over so many blocks, in `SQUARES_UNIT`.
+ */
 function packGroups(
   device: WasmDevice,
   matrices: readonly PackedMatrix[],
-  target: Omit<DeviceMatrix, "bounds">,
+  target: DeviceMatrix,
   size: ColumnSize,
 ): number[] {
   const { columnBytes, chunks } = size;
@@ -85,25 +97,39 @@ function packGroups(
   const staged = device.allocateUnset(step * 4 * columnBytes);
   const stagedScales = device.allocateUnset(step * 4 * chunks);
   const program = device.allocateUnset(RECORD_WORDS * 4);
-  const bounds = device.place(new Int32Array(device.threads * WINDOWS.length * 4));
+  const sums = device.place(new Int32Array(device.threads * WINDOWS.length * 4));
   for (let group = 0; group < groups; group += step) {
     const count = Math.min(step, groups - group);
     stage(device, matrices, { from: group * 4, count: count * 4, staged, stagedScales, ...size });
     const words = [
       ...[staged, stagedScales, target.address + group * 4 * columnBytes],
-      ...[target.multipliers + group * 4 * chunks, blocks, count, bits, bounds],
+      ...[target.multipliers + group * 4 * chunks, blocks, count, bits, sums],
     ];
     device.write(program, encodeProgram([{ op: "pack", rows: device.control("rows"), words }]));
     device.run(program, 1);
   }
   // The kernel stops at the first window that holds all.
   const found = WINDOWS.map(() => 0);
-  device.readI32(bounds, device.threads * WINDOWS.length * 4).forEach((sum, i) => {
+  device.readI32(sums, device.threads * WINDOWS.length * 4).forEach((sum, i) => {
     const window = (i >> 2) % WINDOWS.length;
     found[window] = Math.max(found[window]!, sum);
   });
   const total = Math.max(...found);
   return WINDOWS.map((window, i) => (window < blocks ? found[i]! : total));
+}
+
+/** The limits of a matrix, see kernels/spill.as.ts. */
+function limitsOf(squares: readonly number[], blocks: number): Float64Array {
+  return Float64Array.from(WINDOWS, (window, i) => {
+    const most = present(squares[i]) * SQUARES_UNIT;
+    // A little less, as this is rounded.
+    return (sumMax(window < blocks) ** 2 / most) * (1 - 2 ** -40);
+  });
+}
+
+/** What products may add up to in a lane; one that goes on holds the lower half of what was there before. */
+function sumMax(goesOn: boolean): number {
+  return SUM_MAX - (goesOn ? 65535 : 0);
 }
 
 /** Copies `count` columns of matrices side by side, padded with zeros, and their multipliers. */
@@ -154,18 +180,13 @@ export function matmulWords(call: {
 }): number[] {
   const { matrix } = call;
   const most = mantissaMax(call.leftBits);
-  // A lane that goes on holds the lower half of what was there before.
-  const fits = WINDOWS.map((window, i) => {
-    const rest = window < matrix.blocks ? 65535 : 0;
-    return present(matrix.bounds[i]) * most + rest <= SUM_MAX;
-  });
-  const spill = Math.max(...WINDOWS.filter((_, i) => fits[i]));
-  const isDirect = present(fits[WINDOWS.indexOf(4)]);
+  const spill = Math.floor(sumMax(true) / (8 * most * WEIGHT_MAX));
+  const isDirect = BLOCK_SIZE * most * SCALED_MAX <= SUM_MAX;
   assert(spill >= 1, "a block of products fits a lane");
   return [
     ...[call.left, call.exponents, matrix.address, matrix.scales, matrix.blocks, matrix.groups],
     ...[spill, matrix.bits, call.out, matrix.groups * 4],
     ...[call.op, call.second ?? 0x7fffffff, call.third ?? 0x7fffffff],
-    ...[matrix.multipliers, isDirect ? 1 : 0],
+    ...[matrix.multipliers, isDirect ? 1 : 0, matrix.limits],
   ];
 }

@@ -166,6 +166,38 @@ test("sums are carried as often as the weights at hand ask for, wherever the lar
   await backend.close();
 });
 
+test("sums are carried as often as the rows at hand ask for, wherever the large ones are", async () => {
+  const backend = await createWasmBackend();
+  const inputs = 600;
+  for (const [leftBits, bits, most] of [
+    [14, 8, 8191],
+    [14, 14, 8191],
+    [16, 14, 32767],
+    // By squares 16 of these and 24 weights fit a lane, 24 of these or 32 weights do not.
+    [16, 14, 12000],
+  ] as const) {
+    for (let large = 0; large < inputs; large += 20) {
+      for (const length of [24, 40, 200]) {
+        const shape = { rows: 6, inputs, outputs: 4, leftBits, bits, blocks: bits === 8 };
+        const { left, weights } = operands(shape);
+        left.mantissas.fill(0);
+        weights.mantissas.fill(0);
+        weights.blockScales?.fill(64);
+        const end = Math.min(large + length, inputs);
+        // One row of each tile is large, and one column: the others must not hide them.
+        for (const row of [2, 5]) {
+          left.mantissas.fill(most, row * inputs + large, row * inputs + end);
+        }
+        weights.mantissas.fill(1 - 2 ** (bits - 1), 3 * inputs + large, 3 * inputs + end);
+        weights.mantissas.fill(2 ** (bits - 1) - 1, inputs + 256, inputs + 288);
+        const result = await backend.run({ op: "matmul", leftBits, left, weights });
+        assert.deepEqual(result.kind === "f32" && result.values, expected(left, weights));
+      }
+    }
+  }
+  await backend.close();
+});
+
 test("a row that is not finite is found in every tile", async () => {
   const backend = await createWasmBackend();
   for (let rows = 1; rows <= ROWS_MAX; rows++) {

@@ -70,6 +70,10 @@ const ALLOWED: Readonly<Record<string, { why: string; functions: readonly string
     why: "products by powers of two; integers below 2^53 in binary64; single operations of binary32",
     functions: ["addRow", "gateRange", "multiplyRow", "quantizeRow"],
   },
+  spill: {
+    why: "integers below 2^53 and comparisons",
+    functions: ["findSpills", "fitting", "sumSquares"],
+  },
   tile: {
     why: "sums below 2^53 by powers of two in binary64, rounded once",
     functions: ["rowByFour", "rowsByTwo"],

@@ -6,6 +6,7 @@
 
 import { address, word } from "./layout.as";
 import { twice } from "./pack.as";
+import { findSpills, spillOf, SPILLS_BYTES } from "./spill.as";
 import { rowByFour, rowsByTwo } from "./tile.as";
 
 /** Weights of i16 that stay in the first cache beside a few rows. */
@@ -15,40 +16,41 @@ const ROWS_BYTES: usize = 786432;
 /** From so many rows on, widening weights once is cheaper than doing so for each row. */
 const WIDEN_ROWS: i32 = 3;
 
-/** [3] status, [4] left, [5] exponents, [6] weights, [7] scales, [8] blocks, [9] groups, [10] spill, [11] bits, [12] out, [13] out columns, [14] op, [15] second, [16] third, [17] multipliers, [18] whether 32 products times a multiplier fit i32 */
+/** [3] status, [4] left, [5] exponents, [6] weights, [7] scales, [8] blocks, [9] groups, [10] blocks that an accumulator takes in any case, [11] bits, [12] out, [13] out columns, [14] op, [15] second, [16] third, [17] multipliers, [18] whether 32 products times a multiplier fit i32, [19] limits (./spill.as.ts) */
 export function matmul(p: usize, rows: i32, scratch: usize, thread: i32, threads: i32): void {
   const groups = word(p, 9);
   const from = <i32>((<i64>groups * thread) / threads);
   const to = <i32>((<i64>groups * (thread + 1)) / threads);
   if (from == to) return;
   if (word(p, 11) != 8) {
-    product<i16>(p, rows, from, to, 0);
+    product<i16>(p, rows, from, to, scratch, 0);
   } else if (rows >= WIDEN_ROWS || word(p, 18) == 0) {
-    product<i16>(p, rows, from, to, scratch);
+    product<i16>(p, rows, from, to, scratch, scratch + SPILLS_BYTES);
   } else {
-    product<i8>(p, rows, from, to, 0);
+    product<i8>(p, rows, from, to, scratch, 0);
   }
 }
 
-/** All rows by the groups `from` to `to`, in panels of columns and blocks of rows that fit caches. Widens where there is scratch. */
-function product<T>(p: usize, rows: i32, from: i32, to: i32, scratch: usize): void {
+/** All rows by the groups `from` to `to`, in panels of columns and blocks of rows that fit caches. Widens if told where to. */
+function product<T>(p: usize, rows: i32, from: i32, to: i32, spills: usize, wide: usize): void {
   const blocks = <usize>word(p, 8);
   const groupBytes = (blocks << 5) * sizeof<T>();
   // Whole tiles of four groups, or at least of two.
   const room = <i32>(PANEL_BYTES / groupBytes);
   const fitting = room >= 4 ? room & ~3 : 2;
   // One row uses no weight twice.
-  const step = rows == 1 && scratch == 0 ? to - from : fitting;
+  const step = rows == 1 && wide == 0 ? to - from : fitting;
   const parts = <i32>((<usize>rows * (blocks << 4)) / ROWS_BYTES) + 1;
   const rowStep = (rows / parts + 4) & ~3;
   for (let top = 0; top < rows; top += rowStep) {
     const bottom = min(rows, top + rowStep);
+    if (sizeof<T>() == 2) findSpills(p, top, bottom, spills);
     for (let group = from; group < to; group += step) {
       const end = min(to, group + step);
-      let w = scratch;
-      if (scratch == 0) w = address(p, 6) + <usize>group * groupBytes;
-      else for (let g = group; g < end; g++) widen(p, g, scratch + <usize>(g - group) * groupBytes);
-      panel<T>(p, top, bottom, group, end, w);
+      let w = wide;
+      if (wide == 0) w = address(p, 6) + <usize>group * groupBytes;
+      else for (let g = group; g < end; g++) widen(p, g, wide + <usize>(g - group) * groupBytes);
+      panel<T>(p, top, bottom, group, end, w, spills);
     }
   }
 }
@@ -96,23 +98,34 @@ function multiplierAt(p: usize, group: i32): usize {
 }
 
 /** Rows `top` to `bottom` by the groups `from` to `to`, whose weights begin at `w`; some of the last are done again to fill a tile. */
-function panel<T>(p: usize, top: i32, bottom: i32, from: i32, to: i32, w: usize): void {
+function panel<T>(
+  p: usize,
+  top: i32,
+  bottom: i32,
+  from: i32,
+  to: i32,
+  w: usize,
+  spills: usize,
+): void {
   const groupBytes = (<usize>word(p, 8) << 5) * sizeof<T>();
   const last = to - 1;
   let r = top;
   if (sizeof<T>() == 2) {
     for (; r + 4 <= bottom; r += 4) {
+      const spill = spillOf(spills, r - top);
       for (let g = from; g < to; g += 2) {
         const h = min(g + 1, last);
         const at = w + <usize>(g - from) * groupBytes;
-        rowsByTwo(p, r, g, h, at, w + <usize>(h - from) * groupBytes);
+        rowsByTwo(p, r, g, h, at, w + <usize>(h - from) * groupBytes, spill);
       }
     }
   }
   const quarter = (to - from + 3) >> 2;
   for (; r < bottom; r++) {
+    // Sums of 32 products times a multiplier fit in any case.
+    const spill = sizeof<T>() == 1 ? 4 : spillOf(spills, r - top);
     for (let g = from; g < from + quarter; g++) {
-      rowByFour<T>(p, r, g, quarter, last, from, w, multiplierAt(p, from));
+      rowByFour<T>(p, r, g, quarter, last, from, w, multiplierAt(p, from), spill);
     }
   }
 }

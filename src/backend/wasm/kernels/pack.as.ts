@@ -1,6 +1,6 @@
 // Brings weights into the order of products: groups of four columns, in each for every two k four times two
 // mantissas, in blocks of eight k; beside them, for every 32 k, the four columns' multipliers. And finds how
-// large sums of the weights' magnitudes get, which is how many products an accumulator may take.
+// large sums of the weights' squares get, which says how many products an accumulator may take (./spill.as.ts).
 
 import { address, word } from "./layout.as";
 
@@ -21,7 +21,7 @@ export function pack(p: usize, scratch: usize, thread: i32, threads: i32): void 
   }
 }
 
-/** Orders a group and leaves the sums of its blocks' magnitudes in `sums`. */
+/** Orders a group and leaves its blocks' sums of squares in `sums`, in units of 2^12, rounded up. */
 function packGroup<T>(p: usize, group: i32, sums: usize): void {
   const blocks = <usize>word(p, 8);
   const stride = (blocks << 3) * sizeof<T>();
@@ -31,7 +31,7 @@ function packGroup<T>(p: usize, group: i32, sums: usize): void {
   let d = c + stride;
   let to = address(p, 6) + <usize>group * (stride << 2);
   let m = address(p, 7) + <usize>group * (((blocks + 3) >> 2) << 2);
-  let factors = i16x8.splat(1);
+  let squares = i32x4.splat(1);
   for (let i: usize = 0; i < blocks; i++) {
     let first: v128;
     let second: v128;
@@ -39,7 +39,8 @@ function packGroup<T>(p: usize, group: i32, sums: usize): void {
     let fourth: v128;
     if (sizeof<T>() == 1) {
       if ((i & 3) == 0) {
-        factors = twice(m);
+        const factors = multipliers(m);
+        squares = i32x4.mul(factors, factors);
         m += 4;
       }
       const ab = v128.shuffle<i16>(v128.load64_zero(a), v128.load64_zero(b), 0, 8, 1, 9, 2, 10, 3, 11);
@@ -66,11 +67,15 @@ function packGroup<T>(p: usize, group: i32, sums: usize): void {
       v128.store(to, third, 32);
       v128.store(to, fourth, 48);
     }
-    const sum = i32x4.add(
-      i32x4.add(magnitudes(first, factors), magnitudes(second, factors)),
-      i32x4.add(magnitudes(third, factors), magnitudes(fourth, factors)),
+    // Eight squares of at most 14 bits with a sign fit i32, times those of the multipliers too.
+    const sum = i32x4.mul(
+      i32x4.add(
+        i32x4.add(square(first), square(second)),
+        i32x4.add(square(third), square(fourth)),
+      ),
+      squares,
     );
-    v128.store(sums + (i << 4), sum);
+    v128.store(sums + (i << 4), i32x4.add(i32x4.shr_u(sum, 12), i32x4.splat(1)));
     a += 8 * sizeof<T>();
     b += 8 * sizeof<T>();
     c += 8 * sizeof<T>();
@@ -81,8 +86,15 @@ function packGroup<T>(p: usize, group: i32, sums: usize): void {
 
 // @ts-ignore: decorator
 @inline
-function magnitudes(weights: v128, factors: v128): v128 {
-  return i32x4.dot_i16x8_s(i16x8.abs(weights), factors);
+function square(weights: v128): v128 {
+  return i32x4.dot_i16x8_s(weights, weights);
+}
+
+/** Four multipliers as i32. */
+// @ts-ignore: decorator
+@inline
+export function multipliers(at: usize): v128 {
+  return i32x4.extend_low_i16x8_u(i16x8.extend_low_i8x16_u(v128.load32_zero(at)));
 }
 
 /** Four multipliers, each twice, as i16. */

@@ -3,7 +3,7 @@
 //
 // A lane is a column: a vector of weights holds two k of each of four columns, and a row's two mantissas stand
 // in all lanes, so that no lanes are added up in the end. Sums stay in i32 lanes for `spill` blocks of eight k,
-// the proven bound. Then their upper halves move on to a second vector, so that `2^16 * uppers + lowers` is the
+// which ./spill.as.ts proves to fit. Then their upper halves move on to a second vector, so that `2^16 * uppers + lowers` is the
 // exact sum. There are at most 8192 blocks, so neither part leaves i32. Uppers begin at -2^31: as unsigned
 // integers they are those of the sum plus 2^31.
 //
@@ -14,6 +14,7 @@
 
 import { addDot, addUpper, anyBad } from "./dot.as";
 import { address, word } from "./layout.as";
+import { multipliers } from "./pack.as";
 import { isBad, markBad, power } from "./scalar.as";
 
 // The four pairs of k of a block as types, because offsets of loads must be constants to cost nothing, and a
@@ -39,8 +40,15 @@ function weights<T, Pair>(group: usize): v128 {
 }
 
 /** Four rows by the groups whose i16 weights begin at `g` and `h`. */
-export function rowsByTwo(p: usize, row: i32, group: i32, other: i32, g: usize, h: usize): void {
-  const spill = word(p, 10);
+export function rowsByTwo(
+  p: usize,
+  row: i32,
+  group: i32,
+  other: i32,
+  g: usize,
+  h: usize,
+  spill: i32,
+): void {
   let blocks = word(p, 8);
   const stride = <usize>blocks << 4;
   const zero = spill >> 31;
@@ -176,8 +184,8 @@ export function rowByFour<T>(
   from: i32,
   w: usize,
   m: usize,
+  spill: i32,
 ): void {
-  const spill = sizeof<T>() == 1 ? 4 : word(p, 10);
   const second = min(group + apart, last);
   const third = min(second + apart, last);
   const fourth = min(third + apart, last);
@@ -258,13 +266,6 @@ function block<T>(sum: v128, x0: v128, x1: v128, x2: v128, x3: v128, group: usiz
   sum = addDot(sum, x1, weights<T, Second>(group));
   sum = addDot(sum, x2, weights<T, Third>(group));
   return addDot(sum, x3, weights<T, Fourth>(group));
-}
-
-/** Four bytes as i32. */
-// @ts-ignore: decorator
-@inline
-function multipliers(at: usize): v128 {
-  return i32x4.extend_low_i16x8_u(i16x8.extend_low_i8x16_u(v128.load32_zero(at)));
 }
 
 /** Stores a row's outputs of two groups and returns a maximum of their bits shifted left by the sign. */
