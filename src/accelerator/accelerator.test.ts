@@ -109,6 +109,7 @@ suite("the record of a model", () => {
       [1, 0],
       [7, 0],
       [12, 30],
+      [2900, 1000],
     ] as const) {
       let macs = 0n;
       for (let first = 0; first < prompt + output; first++) {

@@ -48,3 +48,14 @@ test("a text ends before its first stop text, and nothing of that is shown", () 
     { seed: Number(process.env["GYROTRON_SEED"] ?? 7), numRuns: 3000 },
   );
 });
+
+test("a text is full at 2^18 UTF-16 units, so that its result fits into a block", () => {
+  const growing = new GrowingText(new TokenStream(tokenizer), [], []);
+  growing.push(0);
+  let length = 1;
+  for (; length + 3 < 2 ** 18; length += 3) growing.push(4);
+  assert.equal(growing.isFull, false);
+  growing.push(4);
+  assert.equal(growing.isFull, true);
+  assert.equal(growing.isStopped, false);
+});

@@ -3,6 +3,9 @@
 import { assert } from "gyrotron/base";
 import type { TokenStream } from "gyrotron/model";
 
+/** UTF-16 units, of at most 3 bytes each, from which on a text is long enough: a result must fit into a block. */
+const UNITS_MAX = 2 ** 18;
+
 /** A text that grows token by token. */
 export class GrowingText {
   readonly #stream: TokenStream;
@@ -24,6 +27,11 @@ export class GrowingText {
   /** Whether a stop text has come, which is not part of the text. */
   get isStopped(): boolean {
     return this.#isStopped;
+  }
+
+  /** Whether the text is as long as a result's may be. */
+  get isFull(): boolean {
+    return this.#text.length >= UNITS_MAX;
   }
 
   /** The text so far, without what may yet turn out to begin a stop text. */

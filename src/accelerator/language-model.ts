@@ -62,14 +62,18 @@ export interface LanguageModel {
 export function loadLanguageModel(
   name: string,
   files: ModelFiles,
-  options: { precision?: Precision; frame?: FrameName } = {},
+  options: {
+    precision?: Precision | undefined;
+    context?: number | undefined;
+    frame?: FrameName;
+  } = {},
 ): LanguageModel {
   if (files.format === "prepared") {
     const { model, tokenizer, frame } = decodePreparedFile(files.file);
     return assemble(name, model, { tokenizer, frame });
   }
   const { source, stored } = readFiles(files, options.frame);
-  return assemble(name, prepareModel(source, options.precision), stored);
+  return assemble(name, prepareModel(source, options.precision, options.context), stored);
 }
 
 /** How texts become tokens and conversations prompts, as data. */

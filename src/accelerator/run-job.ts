@@ -67,7 +67,7 @@ export async function runJob(
       onToken?.(drawn);
       if (!prepared.endTokens.includes(drawn.token)) onText(text.push(drawn.token));
     },
-    isComplete: () => text.isStopped,
+    isComplete: () => text.isStopped || text.isFull,
   });
   return resultOf(outcome, text, promptTokens.length);
 }
@@ -79,12 +79,13 @@ function resultOf(outcome: GenerationOutcome, text: GrowingText, promptTokens: n
     return finished({ kind: "failed", reason: "arithmetic", detail }, []);
   }
   assert(outcome.kind === "done", "nobody cancels a job");
+  const isCut = text.isFull && !text.isStopped;
   const result: JobResult = {
     kind: "completed",
     text: text.end(),
     promptTokens,
     outputTokens: outcome.drawn,
-    finish: outcome.finish === "end" || outcome.finish === "stop" ? "stop" : "length",
+    finish: outcome.finish === "end" || (outcome.finish === "stop" && !isCut) ? "stop" : "length",
     logitsDigest: outcome.digest,
   };
   return finished(result, outcome.tokens);

@@ -108,6 +108,8 @@ function deviceReason(info: TensorErrorInfo): string | undefined {
   switch (info.code) {
     case "tensor/device-memory":
       return `the ${info.backend} device has no memory left (${info.what}); ${elsewhere}`;
+    case "tensor/cache-memory":
+      return `${info.positions} positions take ${info.mebibytes} MiB, and ${info.leftMebibytes} MiB are left on the ${info.backend} device: take fewer with --max-tokens or --context`;
     case "tensor/device-lost":
       return `the ${info.backend} device is gone (${info.reason}); ${elsewhere}`;
     case "tensor/limit":

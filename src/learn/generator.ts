@@ -3,7 +3,14 @@
 
 import { present } from "gyrotron/base";
 import type { PreparedModel } from "gyrotron/model";
-import type { Backend, Decoder, DecoderRow, SequenceCache, StepResult } from "gyrotron/tensor";
+import {
+  type Backend,
+  type Decoder,
+  type DecoderRow,
+  type SequenceCache,
+  type StepResult,
+  TensorError,
+} from "gyrotron/tensor";
 import { Drafter } from "./drafter.ts";
 import { checkInteger } from "./error.ts";
 import {
@@ -125,17 +132,29 @@ export class TextGenerator {
 
   #start(request: GenerationRequest): SequenceRun {
     const { promptTokens } = request;
-    const { draft, kept } = this.#parts;
+    const { draft } = this.#parts;
     const prompt = promptTokens.length;
     const limit = tokensMax(this.model, prompt);
     const most = Math.min(limit, request.maxTokens);
     // Guesses may reach past the last token, but not past the context.
     const ahead = draft === undefined ? 0 : draft.tokens;
     const capacity = Math.min(prompt + most - 1 + ahead, this.model.shape.context);
-    const cache = kept.fork(promptTokens, capacity) ?? this.createCache(capacity);
+    const cache = this.#cacheFor(promptTokens, capacity);
     this.work.spared += cache.length;
     const drafter = draft && new Drafter(draft.generator, request, draft.tokens);
     return new SequenceRun(this.model, request, { cache, limit, capacity, drafter });
+  }
+
+  /** A cache with what the prompt shares with a kept text; where memory is short, those give way. */
+  #cacheFor(prompt: readonly number[], capacity: number): SequenceCache {
+    const { kept } = this.#parts;
+    try {
+      return kept.fork(prompt, capacity) ?? this.createCache(capacity);
+    } catch (error) {
+      if (!(error instanceof TensorError && error.info.code === "tensor/cache-memory")) throw error;
+      kept.clear();
+      return this.createCache(capacity);
+    }
   }
 
   async #step(active: readonly SequenceRun[]): Promise<void> {

@@ -39,5 +39,5 @@ export {
   type StoredTokenizer,
 } from "./prepared-file.ts";
 export { modelIdentity } from "./identity.ts";
-export { prepareModel, type PreparedModel } from "./prepare.ts";
+export { CONTEXT_STANDARD, prepareModel, type PreparedModel } from "./prepare.ts";
 export { decodeTokens, type TextTokenizer, TokenStream } from "./text-tokenizer.ts";

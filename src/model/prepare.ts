@@ -16,6 +16,7 @@ import {
   weightBitsOf,
 } from "gyrotron/tensor";
 import { quantizeColumns, quantizeTable } from "./column-quantize.ts";
+import { ModelError } from "./error.ts";
 import { modelIdentity } from "./identity.ts";
 import type { ModelSource, SourceLayer } from "./model-source.ts";
 
@@ -31,12 +32,21 @@ export interface PreparedModel {
   readonly endTokens: readonly number[];
 }
 
-/** Quantizes a model; about 25 ms a million weights. */
+/** The most positions that a model has unless more are asked for: a node must find memory for what others ask. */
+export const CONTEXT_STANDARD = 8192;
+
+/**
+ * Quantizes a model; about 25 ms a million weights. `context` is how many positions it shall have, of those that it
+ * was made for: all but no more than `CONTEXT_STANDARD`, if nothing is said.
+ * @throws ModelError `model/limit` on more than it has
+ */
 export function prepareModel(
   source: ModelSource,
   precision: Precision = PRECISION_DEFAULT,
+  context: number = Math.min(source.shape.context, CONTEXT_STANDARD),
 ): PreparedModel {
-  const { shape, embedding, positions, finalNormBias, design = LLAMA_DESIGN } = source;
+  const { embedding, positions, finalNormBias, design = LLAMA_DESIGN } = source;
+  const shape = { ...source.shape, context: checkedContext(source, context) };
   const { width, hidden, heads, kvHeads, headSize } = shape;
   const bits = weightBitsOf(precision);
   const pack = (values: Float32Array, outputs: number, inputs: number): PackedMatrix =>
@@ -49,7 +59,7 @@ export function prepareModel(
     ...decoderWidthsOf(precision),
     design,
     embedding,
-    ...(positions !== undefined && { positions }),
+    ...(positions !== undefined && { positions: { ...positions, vocabulary: context } }),
     layers: source.layers.map((layer) => ({
       attentionGain: layer.attentionGain,
       query: pack(layer.query, attended, width),
@@ -82,6 +92,12 @@ export function prepareModel(
     beginToken,
     endTokens,
   };
+}
+
+function checkedContext({ shape }: ModelSource, context: number): number {
+  if (Number.isInteger(context) && context >= 1 && context <= shape.context) return context;
+  const [what, limit] = ["positions of the context", shape.context];
+  throw new ModelError({ code: "model/limit", what, limit, actual: context });
 }
 
 function gateOf(

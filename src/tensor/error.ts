@@ -10,6 +10,14 @@ export type TensorErrorInfo =
   | { code: "tensor/closed"; what: string }
   | { code: "tensor/device-lost"; backend: string; reason: string }
   | { code: "tensor/device-memory"; backend: string; what: string }
+  /** Keys and values of a sequence that may have so many positions. */
+  | {
+      code: "tensor/cache-memory";
+      backend: string;
+      positions: number;
+      mebibytes: number;
+      leftMebibytes: number;
+    }
   /** An operand or the result of a node; `input` counts from 0, `result` is the type asked for. */
   | {
       code: "tensor/type";

@@ -25,6 +25,7 @@ import {
 } from "gyrotron/tensor";
 import type { WasmDevice } from "./device.ts";
 import { cacheCopies } from "../cache-copy.ts";
+import { cacheMemoryError, CachePlaces } from "../cache-places.ts";
 import {
   attentionScratchBytes,
   CACHE_HEADER_BYTES,
@@ -96,7 +97,9 @@ export class WasmDecoder implements Decoder {
   readonly #program: number;
   readonly #bodyLength: number;
   readonly #headLength: number;
-  readonly #spare: Map<number, number[]> = new Map();
+  readonly #places: CachePlaces = new CachePlaces();
+  /** Where caches begin. */
+  readonly #ground: number;
   readonly #padded: number;
 
   constructor(device: WasmDevice, weights: DecoderWeights) {
@@ -121,6 +124,7 @@ export class WasmDecoder implements Decoder {
     this.#program = device.placeProgram([...body, ...head]);
     device.setWord(device.control("positions"), this.#buffers.positions);
     device.setWord(device.control("caches"), this.#buffers.caches);
+    this.#ground = device.mark;
   }
 
   createCache(capacity: number): SequenceCache {
@@ -135,7 +139,11 @@ export class WasmDecoder implements Decoder {
     }
     const slots = this.#slotsFor(capacity);
     const bytes = cacheBytes({ layers, kvHeads, padded: this.#padded, capacity: slots });
-    const address = this.#spare.get(slots)?.pop() ?? this.#device.allocateUnset(bytes);
+    const address = this.#places.take(slots, () => {
+      const left = this.#device.bytesLeft;
+      if (bytes <= left) return this.#device.allocateUnset(bytes);
+      throw cacheMemoryError("wasm", { positions: slots, bytes, left });
+    });
     this.#device.setWord(address, slots);
     return new WasmCache(this, address, capacity);
   }
@@ -160,10 +168,8 @@ export class WasmDecoder implements Decoder {
 
   /** Takes back a freed cache's memory for the next one of its size. */
   reclaim(cache: WasmCache): void {
-    const slots = this.#slotsFor(cache.capacity);
-    const spare = this.#spare.get(slots);
-    if (spare === undefined) this.#spare.set(slots, [cache.address]);
-    else spare.push(cache.address);
+    const isLast = this.#places.giveBack(this.#slotsFor(cache.capacity), cache.address);
+    if (isLast) this.#device.release(this.#ground);
   }
 
   /** Few sizes, so that freed caches fit the next ones: powers of two from 32, or the whole context. */

@@ -116,11 +116,23 @@ export class WasmDevice {
         actual: pages,
       });
     }
+    if (pages > present) this.#grow(Math.min(PAGES_MAX - present, Math.max(pages - present, 16)));
     this.#top = end;
-    if (pages > present)
-      this.#memory.grow(Math.min(PAGES_MAX - present, Math.max(pages - present, 16)));
     this.#refresh();
     return address;
+  }
+
+  /** @throws TensorError `tensor/device-memory` if the machine gives no more */
+  #grow(pages: number): void {
+    try {
+      this.#memory.grow(pages);
+    } catch (error) {
+      const what = `${pages} pages more`;
+      throw new TensorError(
+        { code: "tensor/device-memory", backend: "wasm", what },
+        { cause: error },
+      );
+    }
   }
 
   /** A copy of `data` in the memory. */
@@ -195,6 +207,11 @@ export class WasmDevice {
       this.setWord(at, before);
       this.setWord(this.control("scratchBytes"), this.#scratchBytes);
     }
+  }
+
+  /** Bytes that the memory may still grow by, less what an allocation adds. */
+  get bytesLeft(): number {
+    return PAGES_MAX * WASM_PAGE_BYTES - this.#top - 128;
   }
 
   /** The mark to which `release` may return. */

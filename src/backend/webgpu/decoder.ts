@@ -17,6 +17,7 @@ import {
   TensorError,
 } from "gyrotron/tensor";
 import { cacheCopies } from "../cache-copy.ts";
+import { cacheMemoryError, CachePlaces } from "../cache-places.ts";
 import { DecoderPlan } from "./decoder-plan.ts";
 import type { WebGpuDevice } from "./device.ts";
 import type { GpuBuffer } from "./gpu-interface.ts";
@@ -78,8 +79,7 @@ export class WebGpuDecoder implements Decoder {
   readonly #plan: DecoderPlan;
   readonly #fusedRowsMax: number;
   readonly #fill: number | undefined;
-  /** Addresses of freed caches by their slots. */
-  readonly #spare: Map<number, number[]> = new Map();
+  readonly #places: CachePlaces = new CachePlaces();
   #arena: GpuBuffer;
   #arenaWords: number;
   #used = 0;
@@ -134,9 +134,8 @@ export class WebGpuDecoder implements Decoder {
       });
     }
     const slots = this.#slotsFor(capacity);
-    const word =
-      this.#spare.get(slots)?.pop() ??
-      this.#allocate(layers * cacheLayerWords(kvHeads, slots, headSize));
+    const words = layers * cacheLayerWords(kvHeads, slots, headSize);
+    const word = this.#places.take(slots, () => this.#allocate(words, slots));
     return new WebGpuCache(this, word, slots, capacity);
   }
 
@@ -159,9 +158,7 @@ export class WebGpuDecoder implements Decoder {
 
   /** Takes back a freed cache's memory for the next one of its size. */
   reclaim(cache: WebGpuCache): void {
-    const spare = this.#spare.get(cache.slots);
-    if (spare === undefined) this.#spare.set(cache.slots, [cache.word]);
-    else spare.push(cache.word);
+    if (this.#places.giveBack(cache.slots, cache.word)) this.#used = 0;
   }
 
   /** Few sizes, so that freed caches fit the next ones: powers of two from 32, or the whole context. */
@@ -172,25 +169,20 @@ export class WebGpuDecoder implements Decoder {
   }
 
   /** The first of so many words of the arena, which grows by doubling. */
-  #allocate(words: number): number {
+  #allocate(words: number, slots: number): number {
     const word = this.#used;
-    const needed = word + words;
-    if (needed > this.#arenaWords) this.#grow(needed);
-    this.#used = needed;
+    if (word + words > this.#arenaWords) this.#grow(words, slots);
+    this.#used = word + words;
     return word;
   }
 
-  #grow(needed: number): void {
+  #grow(added: number, slots: number): void {
     const { maxStorageBufferBindingSize, maxBufferSize } = this.#device.limits;
     const limit = Math.floor(Math.min(maxStorageBufferBindingSize, maxBufferSize) / 4);
+    const needed = this.#used + added;
     if (needed > limit) {
-      const what = "bytes of all caches";
-      throw new TensorError({
-        code: "tensor/limit",
-        what,
-        limit: limit * 4,
-        actual: needed * 4,
-      });
+      const left = (limit - this.#used) * 4;
+      throw cacheMemoryError("webgpu", { positions: slots, bytes: added * 4, left });
     }
     let words = this.#arenaWords;
     while (words < needed) words *= 2;

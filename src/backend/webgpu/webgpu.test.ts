@@ -6,9 +6,11 @@ import test, { after } from "node:test";
 import { type Backend, TensorError } from "gyrotron/tensor";
 import { NO_WEBGPU, openDawn } from "../../../test/gpu/hosts-fixture.ts";
 import { CaseValues } from "../case-values.ts";
+import { conformanceCases } from "../cases.ts";
 import { decoderCases, randomDecoder } from "../decoder-cases.ts";
 import { createReferenceBackend } from "../reference/index.ts";
 import { declareBackendSuite } from "../suite.ts";
+import { createWasmBackend } from "../wasm/index.ts";
 import { WebGpuDecoder } from "./decoder.ts";
 import { WebGpuDevice } from "./device.ts";
 import { type Gpu, openWebGpuBackend, type WebGpuOptions } from "./index.ts";
@@ -99,6 +101,40 @@ function declareTests(): void {
     assert.equal(await count(2, false), 6 * 3);
     assert.equal(await count(5, true), 10 * 3 + 2);
     await decoder.close();
+  });
+
+  test("attention over several tiles of positions", async () => {
+    const backend = await shared({});
+    const oracle = createReferenceBackend();
+    const ids = ["attention/many", "attention/most", "attention/near-middle"];
+    const cases = conformanceCases("full").ops.filter(({ id }) => ids.includes(id));
+    assert.equal(cases.length, ids.length);
+    for (const { id, call } of cases)
+      assert.deepEqual(await backend.run(call), await oracle.run(call), id);
+  });
+
+  test("prefill in chunks, then decoding, beyond one tile of positions", async () => {
+    const shape = { ...TINY, layers: 1, context: 2200 };
+    const weights = randomDecoder("tiles", shape, "w8a14", true);
+    const v = new CaseValues("tiles");
+    const tokens = Array.from({ length: 2120 }, () => v.integer(0, shape.vocabulary - 1));
+    const run = async (backend: Backend): Promise<string> => {
+      const decoder = await backend.createDecoder(weights);
+      const cache = decoder.createCache(tokens.length);
+      const logits: string[] = [];
+      while (cache.length < tokens.length) {
+        // Around the end of the first tile, and at the end, one by one.
+        const isSlow = cache.length >= 2112 || (cache.length >= 2040 && cache.length < 2052);
+        const next = tokens.slice(cache.length, cache.length + (isSlow ? 1 : 60));
+        const rows = next.map((token) => ({ cache, token, wantsLogits: isSlow }));
+        for (const row of (await decoder.step(rows)).logits) logits.push(row?.join() ?? "");
+      }
+      await decoder.close();
+      return logits.join("|");
+    };
+    const wasm = await createWasmBackend();
+    assert.equal(await run(await shared({ fusedRowsMax: 4 })), await run(wasm));
+    await wasm.close();
   });
 
   test("caches of many sizes grow the device's memory and keep what they hold", async () => {

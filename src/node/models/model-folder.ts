@@ -39,12 +39,13 @@ export function bundledModelPath(): string {
 
 /**
  * Loads a model from a folder (config.json, model.safetensors, and tokenizer.json, vocab.json with merges.txt or
- * tokenizer.bin), a GGUF file, a prepared file of the model store, or a llama2.c file with its tokenizer (tok*.bin) beside it. @throws NodeError `node/model` that names the file and what is wrong
+ * tokenizer.bin), a GGUF file, a prepared file of the model store, or a llama2.c file with its tokenizer (tok*.bin) beside it.
+ * Prepared files have the precision and the context that they were prepared with. @throws NodeError `node/model` that names the file and what is wrong
  */
-export function loadModel(path: string, precision?: Precision): LanguageModel {
+export function loadModel(path: string, precision?: Precision, context?: number): LanguageModel {
   const files = readModelFiles(path);
   try {
-    return loadLanguageModel(modelName(path), files, precision === undefined ? {} : { precision });
+    return loadLanguageModel(modelName(path), files, { precision, context });
   } catch (error) {
     if (!(error instanceof GyrotronError)) throw error;
     const file = fileOf(path, error);

@@ -102,12 +102,16 @@ fn main(@builtin(workgroup_id) w: vec3u, @builtin(local_invocation_index) l: u32
   }
   workgroupBarrier();
   let scale = signedParam(5u) + bitcast<i32>(queryExponents[at]);
+  var ownTop = -0x7fffffff;
+  var ownValue = -0x7fffffff;
   for (var t = l; t < count; t += WG) {
     let z = scoreOf(keys + t * pairs, pairs, scale + bitcast<i32>(caches[keyExponents + t]));
     if (t < TILE) { scores[t] = z; }
-    atomicMax(&topScore, z >> 16u);
-    atomicMax(&topValue, (z >> 16u) + bitcast<i32>(caches[valueExponents + t]));
+    ownTop = max(ownTop, z >> 16u);
+    ownValue = max(ownValue, (z >> 16u) + bitcast<i32>(caches[valueExponents + t]));
   }
+  atomicMax(&topScore, ownTop);
+  atomicMax(&topValue, ownValue);
   workgroupBarrier();
   let top = atomicLoad(&topScore);
   let last = atomicLoad(&topValue);
