@@ -21,7 +21,8 @@ interface Row {
 const endpoints = readTable("HTTP endpoints");
 const systemCalls = readTable("System API (module ic0)");
 const methods = readTable("Management canister (aaaaa-aa)");
-const rows = [...endpoints, ...systemCalls, ...methods];
+const refusals = readTable("Refusals");
+const rows = [...endpoints, ...systemCalls, ...methods, ...refusals];
 
 test("every row has a state, and what works names its test", () => {
   for (const { name, works, shownBy, remarks } of rows) {

@@ -403,3 +403,41 @@ suite("settings", () => {
     equal(String.fromCharCode(...bytesOf(network.query(id, "colour"))), "\x02red");
   });
 });
+
+suite("memory access limits", () => {
+  /** Writes one byte more than so many GiB into stable memory, out of a heap that nobody has touched. */
+  const writer = (gib: number): Uint8Array => {
+    const pages = gib * 16_384 + 1;
+    const write = `(drop (call $grow (i64.const ${pages})))
+      (call $write (i64.const 0) (i64.const 0) (i64.const ${gib * 2 ** 30 + 1}))`;
+    return wat(`(module
+      (import "ic0" "msg_reply" (func $reply))
+      (import "ic0" "stable64_size" (func $size (result i64)))
+      (import "ic0" "stable64_grow" (func $grow (param i64) (result i64)))
+      (import "ic0" "stable64_write" (func $write (param i64 i64 i64)))
+      (memory ${pages})
+      (func (export "canister_update go") ${write} (call $reply))
+      (func (export "canister_query go, local") ${write} (call $reply))
+      (func (export "canister_update unchanged")
+        (if (i64.ne (call $size) (i64.const 0)) (then unreachable)) (call $reply)))`);
+  };
+  const refused = (kib: number): RegExp =>
+    new RegExp(
+      "^IC0524 Error from Canister \\S+: Canister exceeded memory access limits: Exceeded the limit " +
+        "for the number of modified pages in the stable memory in a single message execution: " +
+        `limit: ${kib} KB\\.`,
+    );
+
+  test("more than 2 GiB of changed stable memory stop an update, and nothing changes", () => {
+    const network = new ReplicaHarness();
+    const id = network.install(writer(2));
+    match(rejection(network.call(id, "go")), refused(2 * 1_048_576));
+    equal(network.call(id, "unchanged").kind, "replied");
+  });
+
+  test("more than 1 GiB stop a query", () => {
+    const network = new ReplicaHarness();
+    const id = network.install(writer(1));
+    match(rejection(network.query(id, "go, local")), refused(1_048_576));
+  });
+});

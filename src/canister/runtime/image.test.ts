@@ -134,7 +134,16 @@ describe("images", () => {
     heap.markStore(0, 1);
     heap.markRange(3 * OS_PAGE_BYTES, 10);
     heap.bytes.fill(7, 0, 10);
-    throws(() => heap.markRange(8 * OS_PAGE_BYTES, 10), TrapSignal);
+    throws(
+      () => heap.markRange(8 * OS_PAGE_BYTES, 10),
+      (error) =>
+        error instanceof TrapSignal &&
+        error.reason.errorCode === 524 &&
+        error.message.startsWith(
+          "Canister exceeded memory access limits: Exceeded the limit for the number of modified " +
+            "pages in the Wasm memory in a single message execution: limit: 12 KB",
+        ),
+    );
     heap.rollback();
     ok(heap.bytes.every((byte) => byte === 0));
     heap.begin();
