@@ -14,23 +14,29 @@ export class Drafter {
   readonly #generator: TextGenerator;
   readonly #request: GenerationRequest;
   readonly #most: number;
+  readonly #capacity: number;
   readonly #cache: SequenceCache;
   /** The tokens in the cache. */
   #seen: number[] = [];
   #isOpen = true;
 
-  constructor(generator: TextGenerator, request: GenerationRequest, most: number) {
+  /** `most` tokens are guessed at a time, and none behind `positions` of the text. */
+  constructor(
+    generator: TextGenerator,
+    request: GenerationRequest,
+    { most, positions }: { most: number; positions: number },
+  ) {
     this.#generator = generator;
     this.#request = request;
     this.#most = most;
-    this.#cache = generator.createCache(generator.model.shape.context);
+    this.#capacity = Math.min(positions, generator.model.shape.context);
+    this.#cache = generator.createCache(this.#capacity);
   }
 
   /** Tokens that may follow `all`, at most `room`; none where the draft model cannot tell. */
   async guess(all: readonly number[], room: number): Promise<readonly number[]> {
     const guesses: number[] = [];
-    const { context } = this.#generator.model.shape;
-    const count = Math.min(this.#most, room, context - all.length);
+    const count = Math.min(this.#most, room, this.#capacity - all.length);
     while (guesses.length < count) {
       const token = await this.#next([...all, ...guesses]);
       if (token === undefined) break;

@@ -141,8 +141,14 @@ export class TextGenerator {
     const capacity = Math.min(prompt + most - 1 + ahead, this.model.shape.context);
     const cache = this.#cacheFor(promptTokens, capacity);
     this.work.spared += cache.length;
-    const drafter = draft && new Drafter(draft.generator, request, draft.tokens);
-    return new SequenceRun(this.model, request, { cache, limit, capacity, drafter });
+    try {
+      const drafter =
+        draft && new Drafter(draft.generator, request, { most: draft.tokens, positions: capacity });
+      return new SequenceRun(this.model, request, { cache, limit, capacity, drafter });
+    } catch (error) {
+      cache.free();
+      throw error;
+    }
   }
 
   /** A cache with what the prompt shares with a kept text; where memory is short, those give way. */
