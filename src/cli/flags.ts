@@ -32,7 +32,7 @@ export const DEFAULT_DATA = ".gyrotron";
 export function readFlags(args: readonly string[], table: FlagTable, usage: string): Flags {
   try {
     const { values, positionals } = parseArgs({
-      args: [...args],
+      args: joinNegatives(args, table),
       options: table,
       allowPositionals: true,
     });
@@ -54,6 +54,18 @@ export function readFlags(args: readonly string[], table: FlagTable, usage: stri
       error instanceof Error ? error.message.split(/\.(?:\s|$)/) : [];
     throw new CliError({ code: "cli/usage", problem, usage }, { cause: error });
   }
+}
+
+/** `--flag -1` as `--flag=-1`: a number after a flag with a value is no flag. */
+function joinNegatives(args: readonly string[], table: FlagTable): string[] {
+  const joined: string[] = [];
+  for (const arg of args) {
+    const before = joined.at(-1) ?? "";
+    const takesText = before.startsWith("--") && table[before.slice(2)]?.type === "string";
+    if (takesText && /^-[\d.]/.test(arg)) joined[joined.length - 1] = `${before}=${arg}`;
+    else joined.push(arg);
+  }
+  return joined;
 }
 
 /** An integer flag, or its default. @throws CliError `cli/usage` if it is no integer in the range */

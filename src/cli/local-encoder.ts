@@ -2,7 +2,7 @@
 
 import { existsSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
-import { DecodeError, GyrotronError, utf8Bytes } from "gyrotron/base";
+import { DecodeError, utf8Bytes } from "gyrotron/base";
 import { type TextEmbedding, TextEmbedder } from "gyrotron/learn";
 import {
   byteSource,
@@ -20,6 +20,7 @@ import {
 import { installNodeHashes, NodeError } from "gyrotron/node/models";
 import { graphCost, type Precision } from "gyrotron/tensor";
 import { type BackendChoice, type BackendName, onDevice, openBackend } from "./local-backend.ts";
+import { onFiles } from "./model-files.ts";
 
 /** An encoder ready to run here. */
 export interface LocalEncoder {
@@ -105,7 +106,7 @@ function read(path: string): Uint8Array {
 }
 
 function readIfThere(path: string): Uint8Array | undefined {
-  return existsSync(path) ? new Uint8Array(readFileSync(path)) : undefined;
+  return existsSync(path) ? onFiles(path, () => new Uint8Array(readFileSync(path))) : undefined;
 }
 
 /** Runs `body`; what is wrong with a file's content is said with the file's name. */
@@ -113,8 +114,8 @@ function naming<T>(path: string, body: () => T): T {
   try {
     return body();
   } catch (error) {
-    if (!(error instanceof GyrotronError) || error instanceof NodeError) throw error;
-    if (!(error instanceof DecodeError)) throw failure(path, error.message, error);
+    if (error instanceof ModelError) throw failure(path, error.message, error);
+    if (!(error instanceof DecodeError)) throw error;
     const { code, what, offset } = error.info;
     if (code === "config/decode") throw failure(path, what, error);
     const inFolder = join(path, code === "tokenizer/decode" ? TOKENIZER : TENSORS);

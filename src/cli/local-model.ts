@@ -10,13 +10,13 @@ import {
   BUNDLED_MODEL,
   bundledModelPath,
   installNodeHashes,
-  loadModel,
   ModelStore,
   NodeError,
 } from "gyrotron/node/models";
 import type { Precision } from "gyrotron/tensor";
 import { CliError } from "./cli-error.ts";
 import { type BackendChoice, onDevice, openBackend } from "./local-backend.ts";
+import { readModel } from "./model-files.ts";
 
 export { THREADS_MAX } from "./local-backend.ts";
 
@@ -63,7 +63,7 @@ export class LocalModel {
     // Its threads start while this one reads the model.
     const opening = openBackend(options);
     try {
-      const model = loadModel(path, options.precision);
+      const model = readModel(path, options.precision);
       const backend = await opening;
       const { weights } = model.prepared;
       // The oracle computes with the weights where they are.
@@ -120,14 +120,14 @@ export function findModel(
   if (name === BUNDLED_MODEL) return bundledModelPath();
   const store = new ModelStore(folder);
   const kept = store.find(name);
-  const models = store.list();
   if (kept !== undefined) {
-    const is = models.find((model) => model.name === name)?.precision;
-    if (precision === undefined || precision === is) return kept;
+    if (precision === undefined) return kept;
+    const is = store.list().find((model) => model.name === name)?.precision;
+    if (precision === is) return kept;
     const reason = `it was prepared as ${is}; add it again with --precision ${precision}`;
     throw new NodeError({ code: "node/model", path: name, reason });
   }
   if (existsSync(name)) return name;
-  const known = [BUNDLED_MODEL, ...models.map((model) => model.name)];
+  const known = [BUNDLED_MODEL, ...store.list().map((model) => model.name)];
   throw new CliError({ code: "cli/unknown-model", name, known });
 }

@@ -178,7 +178,8 @@ function readFixedPoint(
   const text = flags.text(name) ?? range.standard;
   const value = /^-?\d+(\.\d+)?$/.test(text) ? Number(text) : Number.NaN;
   if (value >= range.min && value <= range.max) return Math.round(value * ONE);
-  const problem = `--${name} takes ${range.min} to ${range.max}, not ${text}`;
+  const min = range.min === 1 / ONE ? "more than 0," : range.min;
+  const problem = `--${name} takes ${min} to ${range.max}, not ${text}`;
   throw new CliError({ code: "cli/usage", problem, usage: range.usage });
 }
 

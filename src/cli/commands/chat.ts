@@ -26,8 +26,12 @@ export const chat: Command = {
   ],
   async run(args) {
     const text = { type: "string" } as const;
-    const table = { ...NODE_FLAGS, canister: text, method: text, save: text } as const;
-    const flags = readFlags(args, table, this.usage);
+    const own = { canister: text, method: text, save: text, backend: text } as const;
+    const flags = readFlags(args, { ...NODE_FLAGS, ...own }, this.usage);
+    if (flags.text("backend") !== undefined) {
+      const problem = "the node answers, on its own device: --backend is for `run` and `embed`";
+      throw new CliError({ code: "cli/usage", problem, usage: this.usage });
+    }
     const [question, ...surplus] = flags.positionals;
     if (question === undefined || surplus.length > 0) {
       const problem = question === undefined ? "a text is needed" : "the text must be in quotes";

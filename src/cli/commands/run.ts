@@ -44,8 +44,9 @@ export const run: Command = {
   usage: "run MODEL PROMPT [--max-tokens N] [--seed S] [--json]",
   summary: "Runs a language model on this machine, without a node.",
   details: [
-    "MODEL            a name of `gyrotron model list`, a .gguf file, a folder (config.json, model.safetensors, tokenizer.json), a llama2.c file",
-    "                 with tokenizer.bin or tok512.bin beside it, or storyteller, which comes with gyrotron",
+    "MODEL            a name of `gyrotron model list`, a .gguf file, a folder (config.json, model.safetensors,",
+    "                 tokenizer.json), a llama2.c file with tokenizer.bin or tok512.bin beside it, or storyteller,",
+    "                 which comes with gyrotron",
     `--max-tokens N   tokens to write at most (${TOKENS_STANDARD}); the model's context may allow fewer`,
     ...CONTROL_DETAILS,
     `--precision P    ${PRECISIONS.join(", ")}: bits of weights and activations`,
