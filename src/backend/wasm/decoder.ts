@@ -4,70 +4,36 @@
 import { assert, present } from "gyrotron/base";
 import { attentionScale, tailTanhTable } from "gyrotron/numerics";
 import {
-  addPositions,
   ATTENTION_BITS,
   type Decoder,
   type DecoderFrame,
   type DecoderLayer,
   type DecoderRow,
   type DecoderWeights,
-  describeOp,
-  embedTokens,
   finalOpIndex,
   frameOf,
   type LayerOp,
   layerOpIndex,
-  type NonFinite,
   POSITION_OP_INDEX,
   type SequenceCache,
   type StepResult,
-  TensorError,
 } from "gyrotron/tensor";
+import { cacheMemoryError } from "../cache-places.ts";
+import { CachePool } from "../cache-pool.ts";
+import { beginStep, endStep } from "../decoder-step.ts";
+import { joinBiases } from "../layer-bias.ts";
 import type { WasmDevice } from "./device.ts";
-import { cacheCopies } from "../cache-copy.ts";
-import { cacheMemoryError, CachePlaces } from "../cache-places.ts";
 import {
   attentionScratchBytes,
   CACHE_HEADER_BYTES,
   cacheBytes,
   type KernelCall,
   roundUp,
-  STATUS_GOOD,
 } from "./layout.ts";
 import { type DeviceMatrix, matmulWords, placeMatrices, PRODUCT_SCRATCH_BYTES } from "./pack.ts";
 import { epsilonWords, layerNormWords } from "./single-op.ts";
 
 const ROWS_MAX = 64;
-
-class WasmCache implements SequenceCache {
-  readonly owner: WasmDecoder;
-  readonly address: number;
-  readonly capacity: number;
-  length = 0;
-  open = true;
-
-  constructor(owner: WasmDecoder, address: number, capacity: number) {
-    this.owner = owner;
-    this.address = address;
-    this.capacity = capacity;
-  }
-
-  truncate(length: number): void {
-    assert(length >= 0 && length <= this.length, "a cache is cut, not extended");
-    this.length = length;
-  }
-
-  fork(length: number, capacity: number): SequenceCache {
-    assert(this.open && length <= this.length && length <= capacity, "a fork of what is there");
-    return this.owner.copyCache(this, length, capacity);
-  }
-
-  free(): void {
-    if (!this.open) return;
-    this.open = false;
-    this.owner.reclaim(this);
-  }
-}
 
 /** Buffers of a step, each for `ROWS_MAX` rows. */
 interface Buffers {
@@ -97,23 +63,38 @@ export class WasmDecoder implements Decoder {
   readonly #program: number;
   readonly #bodyLength: number;
   readonly #headLength: number;
-  readonly #places: CachePlaces = new CachePlaces();
+  readonly #caches: CachePool;
   /** Where caches begin. */
   readonly #ground: number;
-  readonly #padded: number;
 
   constructor(device: WasmDevice, weights: DecoderWeights) {
     this.#device = device;
     this.#frame = frameOf(weights);
-    const { shape } = weights;
-    this.#padded = roundUp(shape.headSize, 8);
+    const { layers, kvHeads, headSize, context } = weights.shape;
+    const padded = roundUp(headSize, 8);
+    this.#caches = new CachePool({
+      ...{ layers, kvHeads, unitBytes: padded * 2, context },
+      place: (slots) => {
+        const bytes = cacheBytes({ layers, kvHeads, padded, capacity: slots });
+        const left = device.bytesLeft;
+        if (bytes > left) throw cacheMemoryError("wasm", { positions: slots, bytes, left });
+        const address = device.allocateUnset(bytes);
+        device.setWord(address, slots);
+        return address;
+      },
+      clear: () => device.release(this.#ground),
+      copy: (source, target, ranges) => {
+        const [from, to] = [source + CACHE_HEADER_BYTES, target + CACHE_HEADER_BYTES];
+        for (const range of ranges) device.copy(from + range.from, to + range.to, range.bytes);
+      },
+    });
     this.#buffers = allocateBuffers(device, weights);
     device.reserveScratch(
       Math.max(
         PRODUCT_SCRATCH_BYTES,
-        roundUp(shape.width, 8) * 2,
-        this.#padded * 8,
-        attentionScratchBytes(shape.context),
+        roundUp(weights.shape.width, 8) * 2,
+        padded * 8,
+        attentionScratchBytes(context),
       ),
     );
     const compiler = new ProgramCompiler(device, weights, this.#buffers);
@@ -128,142 +109,38 @@ export class WasmDecoder implements Decoder {
   }
 
   createCache(capacity: number): SequenceCache {
-    const { layers, kvHeads, context } = this.#frame.shape;
-    if (!(capacity >= 1 && capacity <= context)) {
-      throw new TensorError({
-        code: "tensor/limit",
-        what: "cache capacity",
-        limit: context,
-        actual: capacity,
-      });
-    }
-    const slots = this.#slotsFor(capacity);
-    const bytes = cacheBytes({ layers, kvHeads, padded: this.#padded, capacity: slots });
-    const address = this.#places.take(slots, () => {
-      const left = this.#device.bytesLeft;
-      if (bytes <= left) return this.#device.allocateUnset(bytes);
-      throw cacheMemoryError("wasm", { positions: slots, bytes, left });
-    });
-    this.#device.setWord(address, slots);
-    return new WasmCache(this, address, capacity);
-  }
-
-  /** A cache with the first positions of another. */
-  copyCache(cache: WasmCache, length: number, capacity: number): SequenceCache {
-    const copy = this.createCache(capacity);
-    assert(copy instanceof WasmCache, "a cache of this decoder");
-    const { layers, kvHeads } = this.#frame.shape;
-    const sizes = {
-      positions: length,
-      fromSlots: this.#slotsFor(cache.capacity),
-      toSlots: this.#slotsFor(capacity),
-    };
-    const [source, target] = [cache.address, copy.address].map((at) => at + CACHE_HEADER_BYTES);
-    const shape = { layers, kvHeads, unitBytes: this.#padded * 2 };
-    for (const { from, to, bytes } of cacheCopies(shape, sizes))
-      this.#device.copy(source! + from, target! + to, bytes);
-    copy.length = length;
-    return copy;
-  }
-
-  /** Takes back a freed cache's memory for the next one of its size. */
-  reclaim(cache: WasmCache): void {
-    const isLast = this.#places.giveBack(this.#slotsFor(cache.capacity), cache.address);
-    if (isLast) this.#device.release(this.#ground);
-  }
-
-  /** Few sizes, so that freed caches fit the next ones: powers of two from 32, or the whole context. */
-  #slotsFor(capacity: number): number {
-    let slots = 32;
-    while (slots < capacity) slots *= 2;
-    return Math.min(slots, roundUp(this.#frame.shape.context, 2));
+    return this.#caches.create(capacity);
   }
 
   async step(rows: readonly DecoderRow[]): Promise<StepResult> {
     const device = this.#device;
-    const caches = this.#admit(rows);
-    const chosen = rows.flatMap((row, i) => (row.wantsLogits ? [i] : []));
-    device.write(
-      this.#buffers.caches,
-      Uint32Array.from(caches, (cache) => cache.address),
-    );
-    const positions = caches.map((cache) => cache.length++);
-    const { embedding, positions: learned } = this.#frame;
-    const x = embedTokens(
-      embedding,
-      rows.map((row) => row.token),
-    );
-    const misplaced = learned === undefined ? [] : addPositions(x, learned, positions);
-    device.write(this.#buffers.x, x);
-    device.write(this.#buffers.positions, Uint32Array.from(positions));
-    device.write(this.#buffers.chosen, Uint32Array.from(chosen));
-    device.resetStatus(this.#buffers.status, rows.length);
-    device.resetStatus(this.#buffers.logitStatus, rows.length);
-    for (const row of misplaced) device.setWord(this.#buffers.status + row * 4, POSITION_OP_INDEX);
+    const b = this.#buffers;
+    const { layers, vocabulary } = this.#frame.shape;
+    const caches = this.#caches.admit(rows, { rowsMax: ROWS_MAX, vocabulary });
+    const step = beginStep(this.#frame, rows, caches);
+    const { positions, chosen, x, misplaced } = step;
+    const addresses = caches.map((cache) => cache.address);
+    device.write(b.caches, Uint32Array.from(addresses));
+    device.write(b.x, x);
+    device.write(b.positions, Uint32Array.from(positions));
+    device.write(b.chosen, Uint32Array.from(chosen));
+    device.resetStatus(b.status, rows.length);
+    device.resetStatus(b.logitStatus, rows.length);
+    for (const row of misplaced) device.setWord(b.status + row * 4, POSITION_OP_INDEX);
     device.setWord(device.control("rows"), rows.length);
     device.setWord(device.control("logitRows"), chosen.length);
     device.run(this.#program, this.#bodyLength + (chosen.length > 0 ? this.#headLength : 0));
-    return this.#collect(caches, positions, chosen);
+    const statuses = device.readI32(b.status, rows.length);
+    const last = device.readI32(b.logitStatus, chosen.length);
+    chosen.forEach((row, i) => (statuses[row] = Math.min(statuses[row]!, last[i]!)));
+    const stride = roundUp(vocabulary, 4) * 4;
+    return endStep(step, layers, statuses, (i) =>
+      device.readF32(b.logits + i * stride, vocabulary),
+    );
   }
 
   async close(): Promise<void> {
     await this.#device.close();
-  }
-
-  /** Checks the rows and returns their caches. */
-  #admit(rows: readonly DecoderRow[]): WasmCache[] {
-    if (rows.length > ROWS_MAX) {
-      throw new TensorError({
-        code: "tensor/limit",
-        what: "rows",
-        limit: ROWS_MAX,
-        actual: rows.length,
-      });
-    }
-    const added = new Map<WasmCache, number>();
-    const caches = rows.map(({ cache, token }) => {
-      assert(cache instanceof WasmCache && cache.owner === this, "a cache of another decoder");
-      assert(token >= 0 && token < this.#frame.shape.vocabulary, "token out of range");
-      if (!cache.open) throw new TensorError({ code: "tensor/closed", what: "cache" });
-      added.set(cache, (added.get(cache) ?? 0) + 1);
-      return cache;
-    });
-    for (const [cache, count] of added) {
-      if (cache.length + count > cache.capacity) {
-        throw new TensorError({
-          code: "tensor/context-full",
-          capacity: cache.capacity,
-          position: cache.capacity,
-        });
-      }
-    }
-    return caches;
-  }
-
-  #collect(
-    caches: readonly WasmCache[],
-    positions: readonly number[],
-    chosen: readonly number[],
-  ): StepResult {
-    const device = this.#device;
-    const { layers, vocabulary } = this.#frame.shape;
-    const status = device.readI32(this.#buffers.status, caches.length);
-    const last = device.readI32(this.#buffers.logitStatus, chosen.length);
-    chosen.forEach((row, i) => (status[row] = Math.min(status[row]!, last[i]!)));
-    const failures = new Map<SequenceCache, NonFinite>();
-    // Rows of a cache stand in rising position, so the first that failed is the one to report.
-    status.forEach((op, i) => {
-      const cache = present(caches[i]);
-      if (op === STATUS_GOOD || failures.has(cache)) return;
-      failures.set(cache, { position: present(positions[i]), op: describeOp(layers, op) });
-    });
-    const logits: (Float32Array | undefined)[] = caches.map(() => undefined);
-    const stride = roundUp(vocabulary, 4) * 4;
-    chosen.forEach((row, i) => {
-      if (failures.has(present(caches[row]))) return;
-      logits[row] = device.readF32(this.#buffers.logits + i * stride, vocabulary);
-    });
-    return { logits, failures };
   }
 }
 
@@ -359,11 +236,7 @@ class ProgramCompiler {
     const project = this.#matmulWords(qkv, b.projected, at("query"), { second, third });
     const size = [heads, kvHeads, headSize, padded];
     const columns = qkv.groups * 4;
-    const qkvBias = this.#joined([
-      [layer.queryBias, attended],
-      [layer.keyBias, keys],
-      [layer.valueBias, keys],
-    ]);
+    const qkvBias = joinBiases(layer, shape, ["queryBias", "keyBias", "valueBias"]);
     const keysAt = b.projected + attended * 4;
     const norm = { gain: layer.attentionGain, bias: layer.attentionNormBias };
     const turning = design.positions === "rotary" ? (rotaryInterleaved ? 1 : 0) : 2;
@@ -410,14 +283,12 @@ class ProgramCompiler {
   }
 
   #gated(layer: DecoderLayer, at: (op: LayerOp) => number): KernelCall[] {
-    const { hidden } = this.#weights.shape;
+    const { shape } = this.#weights;
+    const { hidden } = shape;
     const b = this.#buffers;
     const gateUp = placeMatrices(this.#device, [present(layer.gate), layer.up]);
     const columns = gateUp.groups * 4;
-    const bias = this.#joined([
-      [layer.gateBias, hidden],
-      [layer.upBias, hidden],
-    ]);
+    const bias = joinBiases(layer, shape, ["gateBias", "upBias"]);
     return [
       this.#call("matmul", this.#matmulWords(gateUp, b.projected, at("gate"), { second: hidden })),
       ...this.#bias(bias, columns, at("gate-bias"), hidden),
@@ -436,18 +307,6 @@ class ProgramCompiler {
       ...this.#bias(layer.upBias, columns, at("up-bias")),
       this.#call("gelu", [b.projected, columns, hidden, b.product, this.#geluTable, at("gelu")]),
     ];
-  }
-
-  /** Vectors end to end, zeros for those that are absent: adding one changes no bit. */
-  #joined(parts: readonly (readonly [Float32Array | undefined, number])[]): Vector {
-    if (parts.every(([vector]) => vector === undefined)) return undefined;
-    const joined = new Float32Array(parts.reduce((sum, [, length]) => sum + length, 0));
-    let at = 0;
-    for (const [vector, length] of parts) {
-      if (vector !== undefined) joined.set(vector, at);
-      at += length;
-    }
-    return joined;
   }
 
   /** Adds a bias to the columns of `projected` that it has values for. */

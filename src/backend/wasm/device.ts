@@ -5,7 +5,8 @@ import { assert, WASM_PAGE_BYTES } from "gyrotron/base";
 import { EXP2_TABLE, SINE_TABLE } from "gyrotron/numerics";
 import { TensorError } from "gyrotron/tensor";
 import { KERNELS_BASE64 } from "./build/kernels.ts";
-import { CONTROL, encodeProgram, type KernelCall, roundUp, STATUS_GOOD } from "./layout.ts";
+import { STATUS_GOOD } from "../row-status.ts";
+import { CONTROL, encodeProgram, type KernelCall, roundUp } from "./layout.ts";
 import { type Helper, startHelper } from "./threads.ts";
 
 const CONTROL_ADDRESS = 1024;

@@ -49,9 +49,6 @@ export const OP_CODES = {
 
 export const RECORD_WORDS = 24;
 
-/** The status of a row that is finite so far. */
-export const STATUS_GOOD = 0x7fffffff;
-
 /** Header of a sequence cache before its first layer. */
 export const CACHE_HEADER_BYTES = 16;
 

@@ -9,6 +9,7 @@ import {
   normExponentFloor,
 } from "gyrotron/numerics";
 import { type BfpRows, checkOpCall, type OpCall, type OpResult } from "gyrotron/tensor";
+import { STATUS_GOOD } from "../row-status.ts";
 import type { WasmDevice } from "./device.ts";
 import {
   attentionScratchBytes,
@@ -16,7 +17,6 @@ import {
   cacheBytes,
   type KernelCall,
   roundUp,
-  STATUS_GOOD,
 } from "./layout.ts";
 import { matmulWords, placeMatrices, productScratchBytes } from "./pack.ts";
 

@@ -17,6 +17,8 @@ import {
   type PackedMatrix,
   POSITION_OP_INDEX,
 } from "gyrotron/tensor";
+import { joinBiases } from "../layer-bias.ts";
+import { STATUS_GOOD } from "../row-status.ts";
 import type { BoundPipeline, BufferKind, CommandRecorder, WebGpuDevice } from "./device.ts";
 import type { GpuPipeline } from "./device.ts";
 import type { GpuBuffer } from "./gpu-interface.ts";
@@ -25,7 +27,6 @@ import { attendShader } from "./kernels/attend.ts";
 import { FINISH_COLUMNS, type FinishKind, finishShader, headNormShader } from "./kernels/block.ts";
 import { blockOutputs, type Epilogue, projectShader } from "./kernels/project.ts";
 import { rotateShader, STEP_ROW_WORDS } from "./kernels/rotate.ts";
-import { STATUS_GOOD } from "./kernels/workgroup.ts";
 import { type DeviceMatrix, freeMatrix, placeMatrices, vectorsOf } from "./pack.ts";
 import { epsilonWords, layerNormWords } from "./single-op.ts";
 import { functionTableWords } from "./wgsl/function-table.ts";
@@ -237,23 +238,13 @@ export class DecoderPlan {
   }
 
   #placeLayer(layer: DecoderLayer): PlacedLayer {
-    const { heads, kvHeads, headSize, hidden } = this.#frame.shape;
-    const [attended, keys] = [heads * headSize, kvHeads * headSize];
+    const { shape } = this.#frame;
     const { gate, queryGain, keyGain, attentionOutputBias, downBias } = layer;
     const own = (vector: Float32Array | undefined): GpuBuffer | undefined =>
       vector === undefined ? undefined : this.#upload(vector);
-    const qkvBias = joined([
-      [layer.queryBias, attended],
-      [layer.keyBias, keys],
-      [layer.valueBias, keys],
-    ]);
+    const qkvBias = joinBiases(layer, shape, ["queryBias", "keyBias", "valueBias"]);
     const upBias =
-      gate === undefined
-        ? layer.upBias
-        : joined([
-            [layer.gateBias, hidden],
-            [layer.upBias, hidden],
-          ]);
+      gate === undefined ? layer.upBias : joinBiases(layer, shape, ["gateBias", "upBias"]);
     return {
       attentionGain: this.#uploadNorm(layer.attentionGain, layer.attentionNormBias),
       feedForwardGain: this.#uploadNorm(layer.feedForwardGain, layer.feedForwardNormBias),
@@ -532,20 +523,6 @@ export class DecoderPlan {
     this.#owned.push(buffer);
     return buffer;
   }
-}
-
-/** Vectors end to end, zeros for those that are absent: adding one changes no bit. */
-function joined(
-  parts: readonly (readonly [Float32Array | undefined, number])[],
-): Float32Array | undefined {
-  if (parts.every(([vector]) => vector === undefined)) return undefined;
-  const result = new Float32Array(parts.reduce((sum, [, length]) => sum + length, 0));
-  let at = 0;
-  for (const [vector, length] of parts) {
-    if (vector !== undefined) result.set(vector, at);
-    at += length;
-  }
-  return result;
 }
 
 /** One layer's weights on the device; a gain of a layer norm has its bias behind it. */

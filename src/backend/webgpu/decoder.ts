@@ -1,29 +1,23 @@
 // The decoder on a WebGPU device: weights, buffers and caches that stay there, and one command buffer a step.
-// What is dispatched is decoder-plan.ts's; here are rows, caches, statuses and memory.
+// What is dispatched is decoder-plan.ts's; here is the memory of caches and what a step hands to the plan.
 
-import { assert, present } from "gyrotron/base";
 import {
-  addPositions,
   type Decoder,
   type DecoderFrame,
   type DecoderRow,
   type DecoderWeights,
-  describeOp,
-  embedTokens,
   frameOf,
-  type NonFinite,
   type SequenceCache,
   type StepResult,
   TensorError,
 } from "gyrotron/tensor";
-import { cacheCopies } from "../cache-copy.ts";
-import { cacheMemoryError, CachePlaces } from "../cache-places.ts";
+import { cacheMemoryError } from "../cache-places.ts";
+import { CachePool, type CopyRange } from "../cache-pool.ts";
+import { beginStep, endStep } from "../decoder-step.ts";
 import { DecoderPlan } from "./decoder-plan.ts";
 import type { WebGpuDevice } from "./device.ts";
 import type { GpuBuffer } from "./gpu-interface.ts";
-import { STEP_ROW_WORDS } from "./kernels/rotate.ts";
-import { cacheLayerWords } from "./kernels/rotate.ts";
-import { STATUS_GOOD } from "./kernels/workgroup.ts";
+import { cacheLayerWords, STEP_ROW_WORDS } from "./kernels/rotate.ts";
 import type { WgslPiece } from "./wgsl/piece.ts";
 
 const ROWS_MAX = 64;
@@ -32,38 +26,6 @@ const LOGIT_BYTES_MAX: number = 2 ** 27;
 const ARENA_WORDS_MIN: number = 2 ** 16;
 /** Rows up to which preparing a row in each workgroup is cheaper than dispatches of its own. */
 const FUSED_ROWS_MAX = 4;
-
-class WebGpuCache implements SequenceCache {
-  readonly owner: WebGpuDecoder;
-  readonly word: number;
-  readonly slots: number;
-  readonly capacity: number;
-  length = 0;
-  open = true;
-
-  constructor(owner: WebGpuDecoder, word: number, slots: number, capacity: number) {
-    this.owner = owner;
-    this.word = word;
-    this.slots = slots;
-    this.capacity = capacity;
-  }
-
-  truncate(length: number): void {
-    assert(length >= 0 && length <= this.length, "a cache is cut, not extended");
-    this.length = length;
-  }
-
-  fork(length: number, capacity: number): SequenceCache {
-    assert(this.open && length <= this.length && length <= capacity, "a fork of what is there");
-    return this.owner.copyCache(this, length, capacity);
-  }
-
-  free(): void {
-    if (!this.open) return;
-    this.open = false;
-    this.owner.reclaim(this);
-  }
-}
 
 /** What decides how a step is dispatched, but no bit of it. */
 export interface DecoderSettings {
@@ -79,7 +41,7 @@ export class WebGpuDecoder implements Decoder {
   readonly #plan: DecoderPlan;
   readonly #fusedRowsMax: number;
   readonly #fill: number | undefined;
-  readonly #places: CachePlaces = new CachePlaces();
+  readonly #caches: CachePool;
   #arena: GpuBuffer;
   #arenaWords: number;
   #used = 0;
@@ -100,6 +62,13 @@ export class WebGpuDecoder implements Decoder {
     this.#arenaWords = ARENA_WORDS_MIN;
     this.#arena = device.create(this.#arenaWords * 4, "storage");
     this.#poison(0);
+    const { layers, kvHeads, headSize, context } = frame.shape;
+    this.#caches = new CachePool({
+      ...{ layers, kvHeads, unitBytes: headSize * 2, context },
+      place: (slots) => this.#allocate(layers * cacheLayerWords(kvHeads, slots, headSize), slots),
+      clear: () => (this.#used = 0),
+      copy: (from, to, ranges) => this.#copy(from, to, ranges),
+    });
   }
 
   /** Places weights; kernels are compiled by the steps that need them. @throws TensorError `tensor/device-memory`, `tensor/device-lost` */
@@ -124,56 +93,27 @@ export class WebGpuDecoder implements Decoder {
 
   createCache(capacity: number): SequenceCache {
     this.#check();
-    const { layers, kvHeads, headSize, context } = this.#frame.shape;
-    if (!(capacity >= 1 && capacity <= context)) {
-      throw new TensorError({
-        code: "tensor/limit",
-        what: "cache capacity",
-        limit: context,
-        actual: capacity,
-      });
-    }
-    const slots = this.#slotsFor(capacity);
-    const words = layers * cacheLayerWords(kvHeads, slots, headSize);
-    const word = this.#places.take(slots, () => this.#allocate(words, slots));
-    return new WebGpuCache(this, word, slots, capacity);
-  }
-
-  /** A cache with the first positions of another. */
-  copyCache(cache: WebGpuCache, length: number, capacity: number): SequenceCache {
-    const copy = this.createCache(capacity);
-    assert(copy instanceof WebGpuCache, "a cache of this decoder");
-    const { layers, kvHeads, headSize } = this.#frame.shape;
-    const sizes = { positions: length, fromSlots: cache.slots, toSlots: copy.slots };
-    const shape = { layers, kvHeads, unitBytes: headSize * 2 };
-    const ranges = cacheCopies(shape, sizes).map(({ from, to, bytes }) => ({
-      from: cache.word * 4 + from,
-      to: copy.word * 4 + to,
-      bytes,
-    }));
-    this.#device.moveWithin(this.#arena, ranges);
-    copy.length = length;
-    return copy;
-  }
-
-  /** Takes back a freed cache's memory for the next one of its size. */
-  reclaim(cache: WebGpuCache): void {
-    if (this.#places.giveBack(cache.slots, cache.word)) this.#used = 0;
-  }
-
-  /** Few sizes, so that freed caches fit the next ones: powers of two from 32, or the whole context. */
-  #slotsFor(capacity: number): number {
-    let slots = 32;
-    while (slots < capacity) slots *= 2;
-    return Math.min(slots, this.#frame.shape.context);
+    return this.#caches.create(capacity);
   }
 
   /** The first of so many words of the arena, which grows by doubling. */
   #allocate(words: number, slots: number): number {
+    this.#check();
     const word = this.#used;
     if (word + words > this.#arenaWords) this.#grow(words, slots);
     this.#used = word + words;
     return word;
+  }
+
+  /** Copies between the caches at two words. */
+  #copy(source: number, target: number, ranges: readonly CopyRange[]): void {
+    this.#check();
+    const moves = ranges.map(({ from, to, bytes }) => ({
+      from: source * 4 + from,
+      to: target * 4 + to,
+      bytes,
+    }));
+    this.#device.moveWithin(this.#arena, moves);
   }
 
   #grow(added: number, slots: number): void {
@@ -203,31 +143,30 @@ export class WebGpuDecoder implements Decoder {
 
   async step(rows: readonly DecoderRow[]): Promise<StepResult> {
     this.#check();
-    const caches = this.#admit(rows);
+    const { layers, vocabulary } = this.#frame.shape;
+    const caches = this.#caches.admit(rows, { rowsMax: this.rowsMax, vocabulary });
     if (rows.length === 0) return { logits: [], failures: new Map() };
-    const positions = caches.map((cache) => cache.length++);
-    const chosen = rows.flatMap((row, i) => (row.wantsLogits ? [i] : []));
+    const step = beginStep(this.#frame, rows, caches);
     const words = new Uint32Array(rows.length * STEP_ROW_WORDS);
     rows.forEach(({ token }, i) => {
-      const { word, slots } = caches[i]!;
-      words.set([token, positions[i]!, word, slots], i * STEP_ROW_WORDS);
+      const { address, slots } = caches[i]!;
+      words.set([token, step.positions[i]!, address, slots], i * STEP_ROW_WORDS);
     });
-    const { embedding, positions: learned } = this.#frame;
-    const x = embedTokens(
-      embedding,
-      rows.map((row) => row.token),
-    );
-    const misplaced = learned === undefined ? [] : addPositions(x, learned, positions);
     const read = await this.#plan.run({
-      x,
-      misplaced,
+      x: step.x,
+      misplaced: step.misplaced,
       rows: words,
       count: rows.length,
-      chosen,
+      chosen: step.chosen,
       arena: this.#arena,
       isFused: rows.length <= this.#fusedRowsMax,
     });
-    return this.#collect(caches, positions, chosen, read);
+    // Statuses of all rows come first, then logits of the chosen.
+    const all = new Float32Array(read.buffer);
+    return endStep(step, layers, read, (i) => {
+      const start = rows.length + i * vocabulary;
+      return all.slice(start, start + vocabulary);
+    });
   }
 
   async close(): Promise<void> {
@@ -240,57 +179,5 @@ export class WebGpuDecoder implements Decoder {
   #check(): void {
     if (!this.#open) throw new TensorError({ code: "tensor/closed", what: "decoder" });
     this.#device.check();
-  }
-
-  /** Checks the rows and returns their caches. */
-  #admit(rows: readonly DecoderRow[]): WebGpuCache[] {
-    if (rows.length > this.rowsMax) {
-      throw new TensorError({
-        code: "tensor/limit",
-        what: "rows",
-        limit: this.rowsMax,
-        actual: rows.length,
-      });
-    }
-    const added = new Map<WebGpuCache, number>();
-    const caches = rows.map(({ cache, token }) => {
-      assert(cache instanceof WebGpuCache && cache.owner === this, "a cache of another decoder");
-      assert(token >= 0 && token < this.#frame.shape.vocabulary, "token out of range");
-      if (!cache.open) throw new TensorError({ code: "tensor/closed", what: "cache" });
-      added.set(cache, (added.get(cache) ?? 0) + 1);
-      return cache;
-    });
-    for (const [cache, count] of added) {
-      if (cache.length + count > cache.capacity) {
-        const position = cache.capacity;
-        throw new TensorError({ code: "tensor/context-full", capacity: position, position });
-      }
-    }
-    return caches;
-  }
-
-  /** Reads statuses, then logits, and tells failures from results. */
-  #collect(
-    caches: readonly WebGpuCache[],
-    positions: readonly number[],
-    chosen: readonly number[],
-    read: Uint32Array<ArrayBuffer>,
-  ): StepResult {
-    const { layers, vocabulary } = this.#frame.shape;
-    const failures = new Map<SequenceCache, NonFinite>();
-    // Rows of a cache stand in rising position, so the first that failed is the one to report.
-    caches.forEach((cache, i) => {
-      const op = present(read[i]);
-      if (op === STATUS_GOOD || failures.has(cache)) return;
-      failures.set(cache, { position: present(positions[i]), op: describeOp(layers, op) });
-    });
-    const all = new Float32Array(read.buffer);
-    const logits: (Float32Array | undefined)[] = caches.map(() => undefined);
-    chosen.forEach((row, i) => {
-      if (failures.has(present(caches[row]))) return;
-      const start = caches.length + i * vocabulary;
-      logits[row] = all.slice(start, start + vocabulary);
-    });
-    return { logits, failures };
   }
 }

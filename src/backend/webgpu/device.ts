@@ -3,7 +3,7 @@
 
 import { assert } from "gyrotron/base";
 import { TensorError } from "gyrotron/tensor";
-import type { CopyRange } from "../cache-copy.ts";
+import type { CopyRange } from "../cache-pool.ts";
 import {
   BUFFER_USAGE,
   type Gpu,

@@ -8,6 +8,7 @@ import {
   normExponentFloor,
 } from "gyrotron/numerics";
 import { checkOpCall, type OpCall, type OpResult } from "gyrotron/tensor";
+import { STATUS_GOOD } from "../row-status.ts";
 import type { CommandRecorder, ShaderSource, WebGpuDevice } from "./device.ts";
 import type { GpuBuffer } from "./gpu-interface.ts";
 import { limbsOf, ROW_PARAM_COUNT, ROW_PARAMS } from "./kernels/activation.ts";
@@ -21,7 +22,6 @@ import {
 } from "./kernels/element.ts";
 import { blockOutputs, projectShader } from "./kernels/project.ts";
 import { cacheLayerWords, rotaryShader, STEP_ROW_WORDS } from "./kernels/rotate.ts";
-import { STATUS_GOOD } from "./kernels/workgroup.ts";
 import { freeMatrix, packRows, placeMatrices } from "./pack.ts";
 import type { WgslPiece } from "./wgsl/piece.ts";
 

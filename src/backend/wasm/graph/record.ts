@@ -3,7 +3,8 @@
 
 import { assert } from "gyrotron/base";
 import type { RunFailure } from "gyrotron/tensor";
-import { RECORD_WORDS, STATUS_GOOD } from "../layout.ts";
+import { STATUS_GOOD } from "../../row-status.ts";
+import { RECORD_WORDS } from "../layout.ts";
 
 /** The codes of the kernels. */
 export const GRAPH_CODES = {

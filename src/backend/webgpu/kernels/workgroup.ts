@@ -13,9 +13,6 @@
 import type { WgslPiece } from "../wgsl/piece.ts";
 import { WIDE } from "../wgsl/wide.ts";
 
-/** The status of a row that is finite so far. */
-export const STATUS_GOOD = 0x7fffffff;
-
 /** A uniform buffer of `count` words as binding 0. */
 export function paramsPiece(count: number): WgslPiece {
   return {
