@@ -90,12 +90,7 @@ export class WasmDecoder implements Decoder {
     });
     this.#buffers = allocateBuffers(device, weights);
     device.reserveScratch(
-      Math.max(
-        PRODUCT_SCRATCH_BYTES,
-        roundUp(weights.shape.width, 8) * 2,
-        padded * 8,
-        attentionScratchBytes(context),
-      ),
+      Math.max(PRODUCT_SCRATCH_BYTES, padded * 8, attentionScratchBytes(context)),
     );
     const compiler = new ProgramCompiler(device, weights, this.#buffers);
     const body = compiler.body();
