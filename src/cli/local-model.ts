@@ -16,15 +16,14 @@ import {
 import type { Precision } from "gyrotron/tensor";
 import { CliError } from "./cli-error.ts";
 import { type BackendChoice, onDevice, openBackend } from "./local-backend.ts";
-import { readModel } from "./model-files.ts";
+import { type ModelChoice, readModel } from "./model-files.ts";
 
 export { THREADS_MAX } from "./local-backend.ts";
 
 /** How a model is to run. */
-export interface LocalModelOptions extends BackendChoice {
+export interface LocalModelOptions extends BackendChoice, ModelChoice {
   /** The data folder, whose models are known by name. */
   readonly folder: string;
-  readonly precision?: Precision | undefined;
 }
 
 /** A run with its times. */
@@ -63,7 +62,8 @@ export class LocalModel {
     // Its threads start while this one reads the model.
     const opening = openBackend(options);
     try {
-      const model = readModel(path, options.precision);
+      const model = readModel(path, options);
+      checkContext(name, model, options.context);
       const backend = await opening;
       const { weights } = model.prepared;
       // The oracle computes with the weights where they are.
@@ -130,4 +130,12 @@ export function findModel(
   if (existsSync(name)) return name;
   const known = [BUNDLED_MODEL, ...store.list().map((model) => model.name)];
   throw new CliError({ code: "cli/unknown-model", name, known });
+}
+
+/** A prepared model has the context that it was prepared with. */
+function checkContext(name: string, { prepared }: LanguageModel, asked: number | undefined): void {
+  const is = prepared.shape.context;
+  if (asked === undefined || asked === is) return;
+  const reason = `it was prepared with a context of ${is}; add it again with --context ${asked}`;
+  throw new NodeError({ code: "node/model", path: name, reason });
 }

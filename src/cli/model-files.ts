@@ -6,9 +6,16 @@ import { loadModel, NodeError } from "gyrotron/node/models";
 import type { Precision } from "gyrotron/tensor";
 import { CliError } from "./cli-error.ts";
 
+/** What is chosen of a model when its file is prepared. */
+export interface ModelChoice {
+  readonly precision?: Precision | undefined;
+  /** Positions of prompt and answer together. */
+  readonly context?: number | undefined;
+}
+
 /** As `loadModel`. @throws also CliError `cli/file` */
-export function readModel(path: string, precision?: Precision): LanguageModel {
-  return onFiles(path, () => loadModel(path, precision));
+export function readModel(path: string, { precision, context }: ModelChoice): LanguageModel {
+  return onFiles(path, () => loadModel(path, precision, context));
 }
 
 /** Runs what reads or writes the files of a model. @throws as `fileFailure` says, and what `body` throws */

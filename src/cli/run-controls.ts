@@ -11,7 +11,8 @@ import {
   topTokens,
 } from "gyrotron/learn";
 import { utf8TextLossy } from "gyrotron/base";
-import { type Precision, PRECISIONS } from "gyrotron/tensor";
+import { CONTEXT_STANDARD } from "gyrotron/model";
+import { DECODER_LIMITS, type Precision, PRECISIONS } from "gyrotron/tensor";
 import { CliError } from "./cli-error.ts";
 import { type Flags, type FlagTable, readInteger } from "./flags.ts";
 
@@ -188,6 +189,16 @@ function readSeed(flags: Flags, usage: string): bigint {
   if (/^\d{1,20}$/.test(text) && BigInt(text) < 1n << 64n) return BigInt(text);
   const problem = `--seed takes 0 to ${(1n << 64n) - 1n}, not ${text}`;
   throw new CliError({ code: "cli/usage", problem, usage });
+}
+
+/** What help says of `--context`. */
+export const CONTEXT_DETAIL = `--context N      positions of prompt and answer together: the model's own, but no more than ${CONTEXT_STANDARD} if not asked for`;
+
+/** How many positions a model shall have, if that is said. @throws CliError `cli/usage` on what no model has */
+export function readContext(flags: Flags, usage: string): number | undefined {
+  if (flags.text("context") === undefined) return undefined;
+  const max = DECODER_LIMITS.context;
+  return readInteger(flags, "context", { min: 2, max, standard: max, usage });
 }
 
 /** @throws CliError `cli/usage` on a precision that there is not */

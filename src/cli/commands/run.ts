@@ -19,9 +19,11 @@ import {
 import { LocalModel, type TimedRun } from "../local-model.ts";
 import { fact, paint, print, printable, printPiece, tokensPerSecond } from "../output.ts";
 import {
+  CONTEXT_DETAIL,
   CONTROL_DETAILS,
   CONTROL_FLAGS,
   ONE,
+  readContext,
   readControls,
   readPrecision,
   readSampling,
@@ -32,6 +34,7 @@ const TABLE = {
   "max-tokens": { type: "string" },
   ...CONTROL_FLAGS,
   precision: { type: "string" },
+  context: { type: "string" },
   ...BACKEND_FLAGS,
   data: { type: "string" },
   json: { type: "boolean" },
@@ -50,6 +53,7 @@ export const run: Command = {
     `--max-tokens N   tokens to write at most (${TOKENS_STANDARD}); the model's context may allow fewer`,
     ...CONTROL_DETAILS,
     `--precision P    ${PRECISIONS.join(", ")}: bits of weights and activations`,
+    CONTEXT_DETAIL,
     ...BACKEND_DETAILS,
     "--json           one JSON object instead of the text",
   ],
@@ -69,8 +73,9 @@ export const run: Command = {
     const outputTokensMax = readInteger(flags, "max-tokens", limits);
     const choice = readBackend(flags, usage);
     const precision = readPrecision(flags, usage);
+    const context = readContext(flags, usage);
     const folder = flags.text("data") ?? DEFAULT_DATA;
-    const local = await LocalModel.open(name, { folder, precision, ...choice });
+    const local = await LocalModel.open(name, { folder, precision, context, ...choice });
     try {
       const messages: Job["messages"] = [{ role: "user", content: prompt }];
       const modelHash = local.model.record.hash;
