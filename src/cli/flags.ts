@@ -50,8 +50,11 @@ export function readFlags(args: readonly string[], table: FlagTable, usage: stri
       isSet: (name) => given[name] === true,
     };
   } catch (error) {
-    const [problem = "wrong flags"] =
-      error instanceof Error ? error.message.split(/\.(?:\s|$)/) : [];
+    const message = error instanceof Error ? error.message : String(error);
+    const [first = "wrong flags"] = message.split(/\.(?:\s|$)/);
+    // A text that looks like a flag.
+    const [, remedy] = /use '(--[\w-]+=)/.exec(message) ?? [];
+    const problem = remedy === undefined ? first : `${first} (write ${remedy}...)`;
     throw new CliError({ code: "cli/usage", problem, usage }, { cause: error });
   }
 }
@@ -62,7 +65,9 @@ function joinNegatives(args: readonly string[], table: FlagTable): string[] {
   for (const arg of args) {
     const before = joined.at(-1) ?? "";
     const takesText = before.startsWith("--") && table[before.slice(2)]?.type === "string";
-    if (takesText && /^-[\d.]/.test(arg)) joined[joined.length - 1] = `${before}=${arg}`;
+    const isPlain = joined.includes("--");
+    if (takesText && !isPlain && /^-[\d.]/.test(arg))
+      joined[joined.length - 1] = `${before}=${arg}`;
     else joined.push(arg);
   }
   return joined;

@@ -192,7 +192,10 @@ test("mistakes get one line", async () => {
       /^there is no model `gpt-9`: name a .gguf file, a folder, .* storyteller$/,
     ],
     [["run", "storyteller"], /^a model and a prompt are needed: use `gyrotron run/],
-    [["run", "storyteller", "x", "--seed", "-1"], /^Option '--seed' argument is ambiguous/],
+    [
+      ["run", "storyteller", "x", "--seed", "-1"],
+      /^--seed takes 0 to 18446744073709551615, not -1/,
+    ],
     [
       ["run", "storyteller", "x", "--temperature", "17"],
       /^--temperature takes 0 to 16, not 17: use/,
