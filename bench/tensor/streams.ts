@@ -5,10 +5,10 @@ import { createHash } from "node:crypto";
 import { assert } from "gyrotron/base";
 import { attentionScale } from "gyrotron/numerics";
 import { f32, GraphBuilder, hostF32, resolveGraph } from "gyrotron/tensor";
+import { epsilonWords } from "../../src/backend/epsilon-words.ts";
 import { WasmDevice } from "../../src/backend/wasm/device.ts";
 import { CACHE_HEADER_BYTES, cacheBytes, type KernelCall } from "../../src/backend/wasm/layout.ts";
 import { compileFor, LoadedGraph } from "../../src/backend/wasm/graph/run.ts";
-import { epsilonWords } from "../../src/backend/wasm/single-op.ts";
 
 /** An operation in place. */
 export interface Stream {

@@ -21,6 +21,7 @@ import {
 import { cacheMemoryError } from "../cache-places.ts";
 import { CachePool } from "../cache-pool.ts";
 import { beginStep, endStep } from "../decoder-step.ts";
+import { epsilonWords, layerNormWords } from "../epsilon-words.ts";
 import { joinBiases } from "../layer-bias.ts";
 import type { WasmDevice } from "./device.ts";
 import {
@@ -31,7 +32,6 @@ import {
   roundUp,
 } from "./layout.ts";
 import { type DeviceMatrix, matmulWords, placeMatrices, PRODUCT_SCRATCH_BYTES } from "./pack.ts";
-import { epsilonWords, layerNormWords } from "./single-op.ts";
 
 const ROWS_MAX = 64;
 

@@ -2,13 +2,9 @@
 // are copied out and the memory is released.
 
 import { present } from "gyrotron/base";
-import {
-  attentionScale,
-  decodeF32,
-  layerNormExponentFloor,
-  normExponentFloor,
-} from "gyrotron/numerics";
+import { attentionScale } from "gyrotron/numerics";
 import { type BfpRows, checkOpCall, type OpCall, type OpResult } from "gyrotron/tensor";
+import { epsilonWords } from "../epsilon-words.ts";
 import { STATUS_GOOD } from "../row-status.ts";
 import type { WasmDevice } from "./device.ts";
 import {
@@ -35,18 +31,6 @@ export function runSingleOp(device: WasmDevice, call: OpCall): OpResult {
   } finally {
     device.release(mark);
   }
-}
-
-/** Words [mantissa, exponent, floor] that describe a norm's epsilon. */
-export function epsilonWords(epsilon: number): [number, number, number] {
-  const { mantissa, exponent } = decodeF32(epsilon);
-  return [Number(mantissa), exponent, normExponentFloor(epsilon)];
-}
-
-/** The same for a layer norm. */
-export function layerNormWords(epsilon: number): [number, number, number] {
-  const [mantissa, exponent] = epsilonWords(epsilon);
-  return [mantissa, exponent, layerNormExponentFloor(epsilon)];
 }
 
 class SingleOp {

@@ -17,6 +17,7 @@ import {
   type PackedMatrix,
   POSITION_OP_INDEX,
 } from "gyrotron/tensor";
+import { epsilonWords, layerNormWords } from "../epsilon-words.ts";
 import { joinBiases } from "../layer-bias.ts";
 import { STATUS_GOOD } from "../row-status.ts";
 import type { BoundPipeline, BufferKind, CommandRecorder, WebGpuDevice } from "./device.ts";
@@ -28,7 +29,6 @@ import { FINISH_COLUMNS, type FinishKind, finishShader, headNormShader } from ".
 import { blockOutputs, type Epilogue, projectShader } from "./kernels/project.ts";
 import { rotateShader, STEP_ROW_WORDS } from "./kernels/rotate.ts";
 import { type DeviceMatrix, freeMatrix, placeMatrices, vectorsOf } from "./pack.ts";
-import { epsilonWords, layerNormWords } from "./single-op.ts";
 import { functionTableWords } from "./wgsl/function-table.ts";
 import type { WgslPiece } from "./wgsl/piece.ts";
 

@@ -1,13 +1,9 @@
 // Single op calls, for conformance: operands go to pooled buffers, one command buffer runs, results come back
 // and the buffers go back to the pool.
 
-import {
-  attentionScale,
-  decodeF32,
-  layerNormExponentFloor,
-  normExponentFloor,
-} from "gyrotron/numerics";
+import { attentionScale } from "gyrotron/numerics";
 import { checkOpCall, type OpCall, type OpResult } from "gyrotron/tensor";
+import { epsilonWords } from "../epsilon-words.ts";
 import { STATUS_GOOD } from "../row-status.ts";
 import type { CommandRecorder, ShaderSource, WebGpuDevice } from "./device.ts";
 import type { GpuBuffer } from "./gpu-interface.ts";
@@ -44,18 +40,6 @@ export async function runSingleOp(
   } finally {
     run.free();
   }
-}
-
-/** Words [mantissa, exponent, floor] that describe a norm's epsilon. */
-export function epsilonWords(epsilon: number): [number, number, number] {
-  const { mantissa, exponent } = decodeF32(epsilon);
-  return [Number(mantissa), exponent, normExponentFloor(epsilon)];
-}
-
-/** The same for a layer norm. */
-export function layerNormWords(epsilon: number): [number, number, number] {
-  const [mantissa, exponent] = epsilonWords(epsilon);
-  return [mantissa, exponent, layerNormExponentFloor(epsilon)];
 }
 
 class SingleOp {

@@ -11,7 +11,7 @@ import {
   rowCount,
   type TensorType,
 } from "gyrotron/tensor";
-import { epsilonWords } from "../single-op.ts";
+import { epsilonWords } from "../../epsilon-words.ts";
 import { compileAttention, compileMatmul, contractionWorkspace } from "./compile-contract.ts";
 import { compileMove, moveWorkspace } from "./compile-move.ts";
 import { Emitter, type NodeContext } from "./emitter.ts";
