@@ -17,7 +17,7 @@ import {
 import type { Backend, GraphBackend } from "gyrotron/tensor";
 import { CliError } from "../cli-error.ts";
 import type { Command } from "../command.ts";
-import { type Flags, readFlags, readInteger } from "../flags.ts";
+import { readChoice, readFlags, readInteger } from "../flags.ts";
 import { THREADS_MAX } from "../local-model.ts";
 import { fact, paint, print, printPiece, printProblem } from "../output.ts";
 import { openWebGpuHost } from "../webgpu-host.ts";
@@ -134,18 +134,4 @@ function sweepListener(asJson: boolean): SweepListener {
       fact(op, `${inputs} inputs, ${paint(verdict, patterns === "" ? "good" : "bad")}`);
     },
   };
-}
-
-/** One of a few words; the first is the default. @throws CliError `cli/usage` */
-function readChoice<const N extends string>(
-  flags: Flags,
-  name: string,
-  choices: readonly N[],
-  usage: string,
-): N {
-  const text = flags.text(name) ?? choices[0];
-  const choice = choices.find((known) => known === text);
-  if (choice !== undefined) return choice;
-  const problem = `--${name} takes ${choices.join(", ")}, not ${text}`;
-  throw new CliError({ code: "cli/usage", problem, usage });
 }
