@@ -17,7 +17,7 @@ import type {
   UnaryOp,
   Value as BuilderValue,
 } from "gyrotron/tensor";
-import { elementCount, GraphBuilder, rowCount } from "gyrotron/tensor";
+import { elementCount, GraphBuilder, rowCount, UNARY_OPS } from "gyrotron/tensor";
 import {
   boolType,
   f32Type,
@@ -190,22 +190,7 @@ function reduced(op: Op<number>, min: number): Write {
   };
 }
 
-const UNARY: readonly UnaryOp[] = [
-  "neg",
-  "abs",
-  "sqrt",
-  "rsqrt",
-  "exp",
-  "exp2",
-  "log",
-  "tanh",
-  "sigmoid",
-  "erf",
-  "gelu",
-  "gelu-tanh",
-  "silu",
-  "relu",
-];
+const UNARY = [...UNARY_OPS] as readonly UnaryOp[];
 
 function unary(op: UnaryOp): Write {
   return (d, s) => {

@@ -26,7 +26,15 @@ export {
   type TypeLike,
   type Value,
 } from "./op-builder.ts";
-export { GRAPH_LIMITS, type GraphLimits, OP_KINDS, OP_TABLE_VERSION } from "./op-list.ts";
+export {
+  BINARY_OPS,
+  COMPARE_OPS,
+  GRAPH_LIMITS,
+  type GraphLimits,
+  OP_KINDS,
+  OP_TABLE_VERSION,
+  UNARY_OPS,
+} from "./op-list.ts";
 export * from "./op.ts";
 export { type MemoryPlan, planGraph, type PlannedNode, planMemory } from "./plan.ts";
 export { type AccumulatorProof, proveGraph } from "./proof.ts";

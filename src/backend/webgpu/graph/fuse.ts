@@ -2,7 +2,14 @@
 // node may join only if nothing outside the group used an earlier member before it; broadcasts that
 // only elementwise nodes of their shape use are read in place.
 
-import type { Node, OpKind, ResolvedGraph } from "gyrotron/tensor";
+import {
+  BINARY_OPS,
+  COMPARE_OPS,
+  type Node,
+  type OpKind,
+  type ResolvedGraph,
+  UNARY_OPS,
+} from "gyrotron/tensor";
 
 /** Inputs of an elementwise op that are read by its own rule, not at the element's index. */
 export const SIDE_INPUTS: Partial<Record<OpKind, number>> = {
@@ -12,29 +19,9 @@ export const SIDE_INPUTS: Partial<Record<OpKind, number>> = {
 };
 
 const ELEMENTWISE: ReadonlySet<OpKind> = new Set<OpKind>([
-  "neg",
-  "abs",
-  "sqrt",
-  "rsqrt",
-  "exp",
-  "exp2",
-  "log",
-  "tanh",
-  "sigmoid",
-  "erf",
-  "gelu",
-  "gelu-tanh",
-  "silu",
-  "relu",
-  "add",
-  "sub",
-  "mul",
-  "div",
-  "min",
-  "max",
-  "equal",
-  "less",
-  "less-or-equal",
+  ...UNARY_OPS,
+  ...BINARY_OPS,
+  ...COMPARE_OPS,
   "and",
   "or",
   "not",
