@@ -2,9 +2,15 @@
 // bytes. Signed ones count once a node; bytes are checked against the hash that was agreed on.
 
 import { type Codec, codec, concatBytes, DecodeError, decodeWith, encodeWith } from "gyrotron/base";
-import { CryptoError, domainSeparator, parsePublicKey, verifySignature } from "gyrotron/crypto";
+import { CryptoError, domainSeparator } from "gyrotron/crypto";
 import { NODE_MESSAGE_TAG } from "../messaging/induct.ts";
 import { JOB_RESULT_BYTES_MAX, type ModelRecord, modelRecordCodec } from "gyrotron/job";
+import {
+  type SignedStatement,
+  signedStatementCodec,
+  signerOf,
+  signStatement,
+} from "../signed-statement.ts";
 
 const { bytes, fixedBytes, record, u64, variant } = codec;
 
@@ -17,8 +23,7 @@ export type NodeStatement =
 
 /** A message from a node. */
 export type NodeMessage =
-  | { kind: "signed"; publicKeyDer: Uint8Array; statement: Uint8Array; signature: Uint8Array }
-  | { kind: "result"; job: bigint; result: Uint8Array };
+  ({ kind: "signed" } & SignedStatement) | { kind: "result"; job: bigint; result: Uint8Array };
 
 const statementCodec: Codec<NodeStatement> = variant<NodeStatement>({
   registerModel: record<{ model: ModelRecord }>({ model: modelRecordCodec }),
@@ -26,11 +31,7 @@ const statementCodec: Codec<NodeStatement> = variant<NodeStatement>({
 });
 
 const messageCodec: Codec<NodeMessage> = variant<NodeMessage>({
-  signed: record<{ publicKeyDer: Uint8Array; statement: Uint8Array; signature: Uint8Array }>({
-    publicKeyDer: bytes,
-    statement: bytes,
-    signature: fixedBytes(64),
-  }),
+  signed: signedStatementCodec,
   result: record<{ job: bigint; result: Uint8Array }>({ job: u64, result: bytes }),
 });
 
@@ -43,8 +44,7 @@ export function encodeSignedStatement(
   sign: (message: Uint8Array) => Uint8Array,
 ): Uint8Array {
   const encoded = encodeWith(statementCodec, statement);
-  const signature = sign(concatBytes(DOMAIN, encoded));
-  return tagged({ kind: "signed", publicKeyDer, statement: encoded, signature });
+  return tagged({ kind: "signed", ...signStatement(DOMAIN, encoded, { publicKeyDer, sign }) });
 }
 
 /** A result's bytes as a transaction. */
@@ -65,11 +65,8 @@ export function decodeNodeMessage(
   try {
     const message = decodeWith(messageCodec, transaction.subarray(1));
     if (message.kind === "result") return message;
-    const node = nodeKeys.findIndex((key) => key.toHex() === message.publicKeyDer.toHex());
-    if (node < 0) return undefined;
-    const signed = concatBytes(DOMAIN, message.statement);
-    if (!verifySignature(parsePublicKey(message.publicKeyDer), signed, message.signature))
-      return undefined;
+    const node = signerOf(DOMAIN, message, nodeKeys);
+    if (node === undefined) return undefined;
     return { kind: "statement", node, statement: decodeWith(statementCodec, message.statement) };
   } catch (error) {
     if (error instanceof DecodeError || error instanceof CryptoError) return undefined;

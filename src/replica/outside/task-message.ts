@@ -2,13 +2,13 @@
 // the bytes of a result. Bytes are checked: against the hash agreed on, or as a signature.
 
 import { type Codec, codec, concatBytes, DecodeError, decodeWith, encodeWith } from "gyrotron/base";
+import { CryptoError, domainSeparator, sha256 } from "gyrotron/crypto";
 import {
-  CryptoError,
-  domainSeparator,
-  parsePublicKey,
-  sha256,
-  verifySignature,
-} from "gyrotron/crypto";
+  type SignedStatement,
+  signedStatementCodec,
+  signerOf,
+  signStatement,
+} from "../signed-statement.ts";
 
 const { bytes, fixedBytes, record, u64, variant } = codec;
 
@@ -19,8 +19,7 @@ export const TASK_RESULT_BYTES_MAX = 2_200_000;
 
 /** A message about a task. */
 export type TaskMessage =
-  | { kind: "attest"; publicKeyDer: Uint8Array; statement: Uint8Array; signature: Uint8Array }
-  | { kind: "result"; task: bigint; result: Uint8Array };
+  ({ kind: "attest" } & SignedStatement) | { kind: "result"; task: bigint; result: Uint8Array };
 
 interface Attestation {
   task: bigint;
@@ -33,11 +32,7 @@ const attestationCodec: Codec<Attestation> = record<{ task: bigint; resultHash: 
 });
 
 const messageCodec: Codec<TaskMessage> = variant<TaskMessage>({
-  attest: record<{ publicKeyDer: Uint8Array; statement: Uint8Array; signature: Uint8Array }>({
-    publicKeyDer: bytes,
-    statement: bytes,
-    signature: fixedBytes(64),
-  }),
+  attest: signedStatementCodec,
   result: record<{ task: bigint; result: Uint8Array }>({ task: u64, result: bytes }),
 });
 
@@ -57,8 +52,8 @@ export function encodeTaskAttestation(
   sign: (message: Uint8Array) => Uint8Array,
 ): Uint8Array {
   const statement = encodeWith(attestationCodec, { task, resultHash });
-  const signature = sign(concatBytes(ATTEST_DOMAIN, statement));
-  return tagged({ kind: "attest", publicKeyDer, statement, signature });
+  const signed = signStatement(ATTEST_DOMAIN, statement, { publicKeyDer, sign });
+  return tagged({ kind: "attest", ...signed });
 }
 
 /** A result's bytes as a transaction. */
@@ -79,11 +74,8 @@ export function decodeTaskMessage(
   try {
     const message = decodeWith(messageCodec, transaction.subarray(1));
     if (message.kind === "result") return message;
-    const node = nodeKeys.findIndex((key) => key.toHex() === message.publicKeyDer.toHex());
-    if (node < 0) return undefined;
-    const key = parsePublicKey(message.publicKeyDer);
-    const signed = concatBytes(ATTEST_DOMAIN, message.statement);
-    if (!verifySignature(key, signed, message.signature)) return undefined;
+    const node = signerOf(ATTEST_DOMAIN, message, nodeKeys);
+    if (node === undefined) return undefined;
     return { kind: "attest", node, ...decodeWith(attestationCodec, message.statement) };
   } catch (error) {
     if (error instanceof DecodeError || error instanceof CryptoError) return undefined;
