@@ -5,7 +5,7 @@ import type { ConsoleLine, NetworkConfig, NewReceipt } from "./contract.ts";
 import { assert, present } from "gyrotron/base";
 import type { CanisterRuntime, ImageSource, PreparedModule } from "gyrotron/canister";
 import type { PriceTable } from "./cycles/prices.ts";
-
+import type { NetworkRulesCache } from "./network-rules.ts";
 import type { CanisterRecord } from "./state/records.ts";
 import type { ReplicaState } from "./state/replica-state.ts";
 
@@ -22,6 +22,7 @@ export interface ModuleCache {
 export interface ExecutionEngine {
   runtime: CanisterRuntime;
   modules: ModuleCache;
+  rules: NetworkRulesCache;
 }
 
 /** Everything one block's execution works with. */

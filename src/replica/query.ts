@@ -14,7 +14,6 @@ import type {
 } from "./contract.ts";
 import { evaluateQuery, type ReadContext } from "./composite-query.ts";
 import { missingFor } from "./cycles/balance.ts";
-import { PriceTable } from "./cycles/prices.ts";
 import { systemCallContext } from "./execution/call-contexts.ts";
 import { executionContext, type RunRequest } from "./execution/run.ts";
 import { onlyCanisters } from "./jobs/llm-canister.ts";
@@ -134,10 +133,7 @@ function inspectMessage(
 }
 
 function readContext(engine: ExecutionEngine, view: StateView, timeNs: bigint): ReadContext {
-  const state = new ReplicaState(view);
-  const network = state.network();
-  const prices = new PriceTable(network.priceNodes, network.subnetAdmins.length > 0);
-  return { state, network, prices, engine, timeNs };
+  return { state: new ReplicaState(view), ...engine.rules.of(view), engine, timeNs };
 }
 
 function readRequest(

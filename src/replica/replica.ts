@@ -7,7 +7,6 @@ import type { StateView, StateWrite } from "gyrotron/store";
 import type { BlockContext, ExecutionEngine, ModuleCache } from "./block-context.ts";
 import type { Block, ExecutedBlock, NetworkConfig, Replica } from "./contract.ts";
 import { accountForBlock, sweepIdleCanisters } from "./cycles/accounting.ts";
-import { PriceTable } from "./cycles/prices.ts";
 import { expireStopCalls } from "./execution/call-contexts.ts";
 import { expireCalls } from "./execution/response.ts";
 import { runMessages } from "./execution/round.ts";
@@ -23,6 +22,7 @@ import { inductQueryReport, QUERY_REPORT_TAG } from "./outside/query-report.ts";
 import { expireOutsideTasks, inductTaskMessage } from "./outside/settle.ts";
 import { TASK_MESSAGE_TAG } from "./outside/task-message.ts";
 import { createModuleCache } from "./module-cache.ts";
+import { NetworkRulesCache } from "./network-rules.ts";
 import { countProposedBlock } from "./node-metrics.ts";
 import { precheckCall, runQuery } from "./query.ts";
 import { KEY_PREFIX } from "./state/keys.ts";
@@ -42,6 +42,7 @@ export function createReplica(options: ReplicaOptions = {}): Replica {
   const engine: ExecutionEngine = {
     runtime: options.runtime ?? createCanisterRuntime({ replicated: options.replicated ?? true }),
     modules: options.modules ?? createModuleCache(),
+    rules: new NetworkRulesCache(),
   };
   const images = new CachedImages(engine);
   return {
@@ -118,12 +119,9 @@ function isEnvelope(transaction: Uint8Array): boolean {
 
 function createBlockContext(engine: ExecutionEngine, view: StateView, block: Block): BlockContext {
   assert(block.randomness.length === 32, "a block has 32 random bytes");
-  const state = new ReplicaState(view);
-  const network = state.network();
   return {
-    state,
-    network,
-    prices: new PriceTable(network.priceNodes, network.subnetAdmins.length > 0),
+    state: new ReplicaState(view),
+    ...engine.rules.of(view),
     engine,
     timeNs: block.timeNs,
     randomness: block.randomness,

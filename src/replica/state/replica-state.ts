@@ -27,13 +27,6 @@ export class ReplicaState {
 
   // --- network and system
 
-  network(): NetworkConfig {
-    return present(
-      this.overlay.get(records.networkCodec, keys.networkKey),
-      "state has no network record",
-    );
-  }
-
   putNetwork(network: NetworkConfig): void {
     this.overlay.put(records.networkCodec, keys.networkKey, network);
   }
