@@ -5,41 +5,13 @@
 // Floats: the sum times D is below 2^53 and powers of two are exact, so rounding to f32 or to a grid is the
 // only one. `fromGridRange` keeps an i64 of up to 62 bits in 53, the lowest of which says "and more".
 
-import { laneSums } from "./dot.as";
+import { addDot, addUpper, keepLower, laneSums, lowPair, whole } from "./dot.as";
 import { upper } from "./graph-lanes.as";
 import { at4, badLanes, failRow, isBadF32 } from "./graph-record.as";
 import { address, word } from "./layout.as";
 import { power, roundOnce } from "./scalar.as";
 
 const GRID_LIMIT: f64 = 4611686018427387904.0;
-
-// @ts-ignore: decorator
-@inline
-function addDot(sum: v128, x: v128, w: v128): v128 {
-  return i32x4.add(sum, i32x4.dot_i16x8_s(x, w));
-}
-
-// @ts-ignore: decorator
-@inline
-function addHigh(high: v128, sum: v128): v128 {
-  return i32x4.add(high, i32x4.shr_s(sum, 16));
-}
-
-// @ts-ignore: decorator
-@inline
-function keepLow(sum: v128): v128 {
-  return v128.and(sum, i32x4.splat(65535));
-}
-
-/** Two sums as binary64. */
-// @ts-ignore: decorator
-@inline
-function whole(high: v128, low: v128): v128 {
-  return f64x2.add(
-    f64x2.mul(f64x2.convert_low_i32x4_s(high), f64x2.splat(65536.0)),
-    f64x2.convert_low_i32x4_s(low),
-  );
-}
 
 /** Stores one or two neighbours of a row as f32; lanes that are set are not finite. */
 // @ts-ignore: decorator
@@ -186,22 +158,22 @@ function rowsByTwo(p: usize, row: i32, column: i32, w: usize, step: usize, facto
       v += 16;
     }
     if (narrow) break;
-    ha0 = addHigh(ha0, a0);
-    a0 = keepLow(a0);
-    ha1 = addHigh(ha1, a1);
-    a1 = keepLow(a1);
-    hb0 = addHigh(hb0, b0);
-    b0 = keepLow(b0);
-    hb1 = addHigh(hb1, b1);
-    b1 = keepLow(b1);
-    hc0 = addHigh(hc0, c0);
-    c0 = keepLow(c0);
-    hc1 = addHigh(hc1, c1);
-    c1 = keepLow(c1);
-    hd0 = addHigh(hd0, d0);
-    d0 = keepLow(d0);
-    hd1 = addHigh(hd1, d1);
-    d1 = keepLow(d1);
+    ha0 = addUpper(ha0, a0);
+    a0 = keepLower(a0);
+    ha1 = addUpper(ha1, a1);
+    a1 = keepLower(a1);
+    hb0 = addUpper(hb0, b0);
+    b0 = keepLower(b0);
+    hb1 = addUpper(hb1, b1);
+    b1 = keepLower(b1);
+    hc0 = addUpper(hc0, c0);
+    c0 = keepLower(c0);
+    hc1 = addUpper(hc1, c1);
+    c1 = keepLower(c1);
+    hd0 = addUpper(hd0, d0);
+    d0 = keepLower(d0);
+    hd1 = addUpper(hd1, d1);
+    d1 = keepLower(d1);
     if (left == 0) break;
   }
   const lowAB = laneSums(a0, a1, b0, b1);
@@ -225,7 +197,7 @@ function rowsByTwo(p: usize, row: i32, column: i32, w: usize, step: usize, facto
 // @ts-ignore: decorator
 @inline
 function scaled(high: v128, low: v128, scales: v128, factor: v128): v128 {
-  return f64x2.mul(f64x2.mul(whole(high, low), scales), factor);
+  return f64x2.mul(f64x2.mul(whole(lowPair(high), lowPair(low)), scales), factor);
 }
 
 /** One row by four columns, of which `count` are real. */
@@ -264,14 +236,14 @@ function rowByFour(p: usize, row: i32, column: i32, w: usize, count: i32, factor
       w3 += 16;
     }
     if (narrow) break;
-    h0 = addHigh(h0, s0);
-    s0 = keepLow(s0);
-    h1 = addHigh(h1, s1);
-    s1 = keepLow(s1);
-    h2 = addHigh(h2, s2);
-    s2 = keepLow(s2);
-    h3 = addHigh(h3, s3);
-    s3 = keepLow(s3);
+    h0 = addUpper(h0, s0);
+    s0 = keepLower(s0);
+    h1 = addUpper(h1, s1);
+    s1 = keepLower(s1);
+    h2 = addUpper(h2, s2);
+    s2 = keepLower(s2);
+    h3 = addUpper(h3, s3);
+    s3 = keepLower(s3);
     if (left == 0) break;
   }
   const low = laneSums(s0, s1, s2, s3);
