@@ -1,6 +1,6 @@
 // The CPU backend: AssemblyScript kernels on strict Wasm SIMD, threads over shared memory.
 
-import type { Backend, GraphBackend } from "gyrotron/tensor";
+import { type Backend, type GraphBackend, TensorError } from "gyrotron/tensor";
 import { WasmDecoder } from "./decoder.ts";
 import { type DeviceOptions, WasmDevice } from "./device.ts";
 import { WasmGraphs } from "./graph/run.ts";
@@ -14,18 +14,40 @@ export async function createWasmBackend(
   options: Partial<DeviceOptions> = {},
 ): Promise<Backend & GraphBackend> {
   const settings = { threads: 1, ...options };
-  const device = await WasmDevice.create(settings);
-  device.reserveScratch(SINGLE_OP_SCRATCH_BYTES);
-  const graphs = new WasmGraphs(device);
+  // Each decoder has a device of its own, ops and graphs share one. The first who needs one takes this.
+  let spare: WasmDevice | undefined = await WasmDevice.create(settings);
+  let shared: Promise<SharedDevice> | undefined;
+  let isOpen = true;
+  const take = async (): Promise<WasmDevice> => {
+    const device = spare;
+    spare = undefined;
+    return device ?? WasmDevice.create(settings);
+  };
+  const share = async (): Promise<SharedDevice> => {
+    if (!isOpen) throw new TensorError({ code: "tensor/closed", what: "device" });
+    shared ??= take().then((device) => {
+      device.reserveScratch(SINGLE_OP_SCRATCH_BYTES);
+      return { device, graphs: new WasmGraphs(device) };
+    });
+    return shared;
+  };
   return {
     name: "wasm",
     device: `wasm: strict SIMD, ${settings.threads} thread${settings.threads === 1 ? "" : "s"}`,
-    run: async (call) => runSingleOp(device, call),
-    async createDecoder(weights) {
-      return new WasmDecoder(await WasmDevice.create(settings), weights);
+    run: async (call) => runSingleOp((await share()).device, call),
+    createDecoder: async (weights) => new WasmDecoder(await take(), weights),
+    placeTensors: async (tensors) => (await share()).graphs.placeTensors(tensors),
+    runGraph: async (...run) => (await share()).graphs.runGraph(...run),
+    async close() {
+      isOpen = false;
+      await spare?.close();
+      await (await shared)?.device.close();
     },
-    placeTensors: (tensors) => graphs.placeTensors(tensors),
-    runGraph: (graph, inputs, runOptions) => graphs.runGraph(graph, inputs, runOptions),
-    close: () => device.close(),
   };
+}
+
+/** The device of ops and graphs. */
+interface SharedDevice {
+  readonly device: WasmDevice;
+  readonly graphs: WasmGraphs;
 }

@@ -12,7 +12,7 @@ const SPILLS_BYTES = 65536;
 /** Scratch of products of up to 8192 inputs. */
 export const PRODUCT_SCRATCH_BYTES: number = 131072 + SPILLS_BYTES;
 /** Mantissas that are copied before they are put in order, at most, unless a group has more. */
-const STAGED_BYTES = 1 << 18;
+const STAGED_BYTES = 1 << 20;
 /** Blocks of the windows that the kernel finds sums of squares of. */
 const WINDOWS: readonly number[] = Array.from({ length: 14 }, (_, j) => [
   2 ** j,
