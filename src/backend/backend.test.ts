@@ -89,7 +89,7 @@ const FLOAT_ALLOWED = new Set(
   `f32.add f32.sub f32.mul f32.neg f32.abs f32.max f32.const f32.load f32.store f32.eq f32.ne f32.ge f32.gt
    f32.demote_f64 f32.reinterpret_i32
    f64.add f64.sub f64.mul f64.div f64.sqrt f64.nearest f64.floor f64.abs f64.min f64.max f64.const f64.load
-   f64.store f64.lt f64.gt f64.convert_i32_s f64.convert_i32_u f64.convert_i64_s f64.convert_i64_u
+   f64.store f64.lt f64.gt f64.ge f64.convert_i32_s f64.convert_i32_u f64.convert_i64_s f64.convert_i64_u
    f64.promote_f32 f64.reinterpret_i64
    f64x2.convert_low_i32x4_s f64x2.convert_low_i32x4_u f64x2.promote_low_f32x4 f64x2.add f64x2.sub f64x2.mul
    f64x2.div f64x2.sqrt f64x2.nearest f64x2.floor f64x2.min f64x2.max f64x2.neg f64x2.splat f64x2.extract_lane
