@@ -4,7 +4,7 @@
 import { existsSync } from "node:fs";
 import { type JobRun, type LanguageModel, type RunControls, runJob } from "gyrotron/accelerator";
 import type { Job } from "gyrotron/job";
-import { createGenerator, type TextGenerator } from "gyrotron/learn";
+import { createGenerator, quoteGeneration, type TextGenerator } from "gyrotron/learn";
 import { handedOver } from "gyrotron/model";
 import {
   BUNDLED_MODEL,
@@ -104,6 +104,14 @@ export class LocalModel {
     // What the last token left open becomes text only at the end.
     if (result.kind === "completed" && result.text.length > shown) onText(result.text.slice(shown));
     return { ...run, prefillMs: firstMs - startMs, decodeMs: endMs - firstMs };
+  }
+
+  /** Products that a job may need; none where it will be refused. */
+  workOf(job: Job): bigint {
+    const { prepared, frame } = this.model;
+    const prompt = frame.promptOf(job.messages);
+    if ("refused" in prompt || prompt.length >= prepared.shape.context) return 0n;
+    return quoteGeneration(prepared, Math.max(1, prompt.length), job.outputTokensMax).multiplyAdds;
   }
 
   async close(): Promise<void> {

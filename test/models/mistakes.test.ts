@@ -76,7 +76,11 @@ const mistakes: readonly [string, () => string[], RegExp][] = [
     () => ["run", "storyteller", "word ".repeat(3000)],
     /^the prompt is too long: \d+ tokens, at most \d+ fit$/,
   ],
-  ["a node's own device", () => ["chat", "hi", "--backend", "webgpu"], /^the node answers, on its/],
+  [
+    "a node's own device",
+    () => ["chat", "hi", "--backend", "webgpu"],
+    /^the node answers, with its own/,
+  ],
   ["no source", () => ["model", "add"], /^one name is needed: use `gyrotron model add/],
   ["no such source", () => ["model", "add", "no.gguf"], /no such file, and no URL, pypi:NAME/],
   ["an empty folder", () => ["model", "add", "nothing"], /nothing: the folder is empty$/],

@@ -1,5 +1,5 @@
 // `gyrotron chat`: asks the storyteller on a running node, shows the answer while it is written, and
-// then what was certified, what it cost and the receipt.
+// then what was certified, what it cost and the receipt. With --model it is a conversation without a node.
 
 import { Principal } from "@icp-sdk/core/principal";
 import { present } from "gyrotron/base";
@@ -8,34 +8,43 @@ import { askCanister } from "../ask-canister.ts";
 import { canisterExists } from "../certified-canister.ts";
 import { CliError } from "../cli-error.ts";
 import type { Command } from "../command.ts";
-import { NODE_FLAGS, readFlags } from "../flags.ts";
+import { type Flags, type FlagTable, NODE_FLAGS, readFlags } from "../flags.ts";
+import { chatHere, LOCAL_CHAT_DETAILS, LOCAL_CHAT_FLAGS } from "../local-chat.ts";
 import { connect, findCanister, type NodeClient } from "../node-client.ts";
 import { fact, paint, print, printable, printPiece } from "../output.ts";
 import { checkEvidence } from "../receipt-check.ts";
 import { fetchReceiptsOfRequest, saveEvidence } from "../receipt-evidence.ts";
 import { displayPath, STORYTELLER, STORYTELLER_FILE, STORYTELLER_METHOD } from "../storyteller.ts";
 
+const ASKING_FLAGS = {
+  canister: { type: "string" },
+  method: { type: "string" },
+  save: { type: "string" },
+} as const satisfies FlagTable;
+
 export const chat: Command = {
-  usage: "chat TEXT [--canister CANISTER] [--method METHOD] [--save FILE]",
-  summary: "Asks the storyteller and checks its answer: preview, certificate, receipt.",
+  usage:
+    "chat TEXT [--canister CANISTER] [--method METHOD] [--save FILE], or chat --model MODEL [TEXT]",
+  summary: "Asks the storyteller and checks its answer, or talks with a model on this machine.",
   details: [
     "TEXT               what the canister is asked, in quotes",
     `--canister CANISTER  name or id of another canister (${STORYTELLER})`,
     `--method METHOD      which takes a text and answers with one (${STORYTELLER_METHOD})`,
     "--save FILE          keeps the receipt and its proof for `gyrotron verify`",
+    ...LOCAL_CHAT_DETAILS,
   ],
   async run(args) {
-    const text = { type: "string" } as const;
-    const own = { canister: text, method: text, save: text, backend: text } as const;
-    const flags = readFlags(args, { ...NODE_FLAGS, ...own }, this.usage);
-    if (flags.text("backend") !== undefined) {
-      const problem = "the node answers, on its own device: --backend is for `run` and `embed`";
-      throw new CliError({ code: "cli/usage", problem, usage: this.usage });
-    }
+    const { usage } = this;
+    const flags = readFlags(args, { ...NODE_FLAGS, ...ASKING_FLAGS, ...LOCAL_CHAT_FLAGS }, usage);
+    const name = flags.text("model");
+    refuseFlagsOf(name === undefined ? "local" : "node", flags, usage);
     const [question, ...surplus] = flags.positionals;
-    if (question === undefined || surplus.length > 0) {
-      const problem = question === undefined ? "a text is needed" : "the text must be in quotes";
-      throw new CliError({ code: "cli/usage", problem, usage: this.usage });
+    if (surplus.length > 0) {
+      throw new CliError({ code: "cli/usage", problem: "the text must be in quotes", usage });
+    }
+    if (name !== undefined) return chatHere(flags, { name, first: question, usage });
+    if (question === undefined) {
+      throw new CliError({ code: "cli/usage", problem: "a text is needed", usage });
     }
     const client = await connect(flags, this.usage);
     const canister = await findTarget(client, flags.text("canister"));
@@ -43,6 +52,19 @@ export const chat: Command = {
     return showAnswer(client, { canister, method, text: question }, flags.text("save"));
   },
 };
+
+/** Flags that say how another one answers would say nothing. @throws CliError `cli/usage` */
+function refuseFlagsOf(other: "local" | "node", flags: Flags, usage: string): void {
+  const { data: _both, ...node } = { ...NODE_FLAGS, ...ASKING_FLAGS };
+  const names = Object.keys(other === "node" ? node : LOCAL_CHAT_FLAGS);
+  const given = names.find((name) => flags.text(name) !== undefined);
+  if (given === undefined) return;
+  const problem =
+    other === "node"
+      ? `--${given} is for canisters on a node, and --model talks without one`
+      : `the node answers, with its own model and device: --${given} needs --model`;
+  throw new CliError({ code: "cli/usage", problem, usage });
+}
 
 async function showAnswer(
   { agent, url }: NodeClient,

@@ -1,10 +1,8 @@
 // `gyrotron run`: a language model on this machine, without a node: the text, the digest of all its
 // logits, and how fast it was.
 
-import type { LanguageModel } from "gyrotron/accelerator";
 import { formatHex, MIB } from "gyrotron/base";
 import type { Job, JobResult } from "gyrotron/job";
-import { quoteGeneration } from "gyrotron/learn";
 import { PRECISIONS } from "gyrotron/tensor";
 import { CliError } from "../cli-error.ts";
 import type { Command } from "../command.ts";
@@ -82,7 +80,7 @@ export const run: Command = {
       const job: Job = { modelHash, messages, outputTokensMax, sampling };
       const controls = readControls(flags, local.model, usage);
       const { backend } = choice;
-      if (backend === "oracle") checkOracleTime(workOf(local.model, job), usage);
+      if (backend === "oracle") checkOracleTime(local.workOf(job), usage);
       if (flags.isSet("json")) return await runForPrograms(local, job, { backend, controls });
       return await runForPeople(local, job, controls);
     } finally {
@@ -90,13 +88,6 @@ export const run: Command = {
     }
   },
 };
-
-/** Products that a job may need; none where it will be refused. */
-function workOf({ prepared, frame }: LanguageModel, job: Job): bigint {
-  const prompt = frame.promptOf(job.messages);
-  if ("refused" in prompt || prompt.length >= prepared.shape.context) return 0n;
-  return quoteGeneration(prepared, Math.max(1, prompt.length), job.outputTokensMax).multiplyAdds;
-}
 
 async function runForPeople(local: LocalModel, job: Job, controls: RunControls): Promise<number> {
   const { model, device } = local;
