@@ -10,7 +10,7 @@ import { DEFAULT_DATA, type Flags, type FlagTable, readInteger } from "./flags.t
 import { BACKEND_DETAILS, BACKEND_FLAGS, checkOracleTime, readBackend } from "./local-backend.ts";
 import { LocalModel } from "./local-model.ts";
 import { fact, paint, print, printable, printPiece } from "./output.ts";
-import { readSampling } from "./run-controls.ts";
+import { readContext, readPrecision, readSampling } from "./run-controls.ts";
 
 /** Flags of a conversation here. */
 export const LOCAL_CHAT_FLAGS = {
@@ -20,6 +20,8 @@ export const LOCAL_CHAT_FLAGS = {
   "top-p": { type: "string" },
   "top-k": { type: "string" },
   seed: { type: "string" },
+  precision: { type: "string" },
+  context: { type: "string" },
   ...BACKEND_FLAGS,
 } as const satisfies FlagTable;
 
@@ -27,7 +29,7 @@ export const LOCAL_CHAT_FLAGS = {
 export const LOCAL_CHAT_DETAILS: readonly string[] = [
   "--model MODEL        talks with a model on this machine instead, as `gyrotron run` names it; each line of the",
   "                     input is answered, until it ends (Ctrl-D)",
-  "--max-tokens N, --temperature T, --top-p P, --top-k K, --seed S",
+  "--max-tokens N, --temperature T, --top-p P, --top-k K, --seed S, --precision P, --context N",
   "                     with --model, as `gyrotron run` has them; and",
   ...BACKEND_DETAILS,
 ];
@@ -44,10 +46,14 @@ export async function chatHere(
   const limits = { min: 1, max: ANSWER_TOKENS_MAX, standard: ANSWER_TOKENS_STANDARD, usage };
   const outputTokensMax = readInteger(flags, "max-tokens", limits);
   const choice = readBackend(flags, usage);
-  const folder = flags.text("data") ?? DEFAULT_DATA;
-  const local = await LocalModel.open(name, { folder, ...choice });
+  const prepared = {
+    folder: flags.text("data") ?? DEFAULT_DATA,
+    precision: readPrecision(flags, usage),
+    context: readContext(flags, usage),
+  };
+  const local = await LocalModel.open(name, { ...prepared, ...choice });
   try {
-    const { record, prepared } = local.model;
+    const { record } = local.model;
     const messages: ChatMessage[] = [];
     for await (const line of linesOf(first)) {
       messages.push({ role: "user", content: line });
@@ -56,7 +62,7 @@ export async function chatHere(
       messages.push({ role: "assistant", content: await answer(local, job) });
     }
     fact("model", `${record.name} ${formatHex(record.hash)}`);
-    fact("device", `${local.device}, ${prepared.precision}`);
+    fact("device", `${local.device}, ${local.model.prepared.precision}`);
     return 0;
   } finally {
     await local.close();
