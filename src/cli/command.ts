@@ -60,21 +60,28 @@ export function findCommand(words: readonly string[]): string | undefined {
   return first !== undefined && COMMANDS.has(first) ? first : undefined;
 }
 
-const CANISTER_COMMANDS = "canister call|status|logs|interface|list|start|stop|delete";
-
 /** The command most like what was typed, if any is near. */
 export function suggestCommand(words: readonly string[]): string | undefined {
-  const typed = [words.slice(0, 2).join(" "), words[0] ?? ""];
+  const [first = ""] = words;
+  const group = groupOf(first);
+  if (words.length < 2 && group !== undefined) return group;
+  const typed = [words.slice(0, 2).join(" "), first];
   let best: { name: string; distance: number } | undefined;
   for (const name of COMMANDS.keys()) {
-    for (const text of [...typed, `canister ${words[0] ?? ""}`]) {
+    for (const text of [...typed, `canister ${first}`]) {
       const distance = editDistance(text, name);
       if (distance <= 2 && (best === undefined || distance < best.distance))
         best = { name, distance };
     }
   }
-  if (words[0] === "canister" && words.length < 2) return CANISTER_COMMANDS;
-  return best?.name ?? (words[0] === "canister" ? CANISTER_COMMANDS : undefined);
+  return best?.name ?? group;
+}
+
+/** The commands that begin with a word, as `word one|two`, if any go on after it. */
+export function groupOf(word: string): string | undefined {
+  const names = [...COMMANDS.keys()].filter((name) => name.startsWith(`${word} `));
+  if (names.length === 0) return undefined;
+  return `${word} ${names.map((name) => name.slice(word.length + 1)).join("|")}`;
 }
 
 /** Number of letters to add, remove, replace or swap to make `right` of `left`. */

@@ -51,14 +51,18 @@ const ORACLE_RATE = 4e6;
 const ORACLE_WARNING_SECONDS = 30;
 const ORACLE_SECONDS_MAX = 3600;
 
-/** @throws CliError `cli/usage` on an unknown backend, or on threads of one that has none */
-export function readBackend(flags: Flags, usage: string): Required<BackendChoice> {
+/** `standard` threads if none are named. @throws CliError `cli/usage` on an unknown backend, or on threads of one that has none */
+export function readBackend(
+  flags: Flags,
+  usage: string,
+  standard: number = THREADS_STANDARD,
+): Required<BackendChoice> {
   const backend = readChoice(flags, "backend", BACKENDS, usage);
   if (backend !== "wasm" && flags.text("threads") !== undefined) {
     const problem = `--threads is for the wasm backend, not for ${backend}`;
     throw new CliError({ code: "cli/usage", problem, usage });
   }
-  const range = { min: 1, max: THREADS_MAX, standard: THREADS_STANDARD, usage };
+  const range = { min: 1, max: THREADS_MAX, standard, usage };
   return { backend, threads: readInteger(flags, "threads", range) };
 }
 

@@ -18,8 +18,6 @@ import { CliError } from "./cli-error.ts";
 import { type BackendChoice, onDevice, openBackend } from "./local-backend.ts";
 import { type ModelChoice, readModel } from "./model-files.ts";
 
-export { THREADS_MAX } from "./local-backend.ts";
-
 /** How a model is to run. */
 export interface LocalModelOptions extends BackendChoice, ModelChoice {
   /** The data folder, whose models are known by name. */

@@ -3,7 +3,7 @@
 
 import process from "node:process";
 import { CliError } from "./cli-error.ts";
-import { COMMANDS, findCommand, suggestCommand } from "./command.ts";
+import { COMMANDS, findCommand, groupOf, suggestCommand } from "./command.ts";
 import { printProblem } from "./output.ts";
 
 const ALIASES: Readonly<Record<string, string>> = {
@@ -24,7 +24,7 @@ async function main(argv: readonly string[]): Promise<number> {
     const name = findCommand(words);
     const load = name === undefined ? undefined : COMMANDS.get(name);
     if (name === undefined || load === undefined) {
-      const typed = words[0] === "canister" ? words.slice(0, 2).join(" ") : first;
+      const typed = groupOf(first) === undefined ? first : words.slice(0, 2).join(" ");
       throw new CliError({
         code: "cli/unknown-command",
         command: typed,

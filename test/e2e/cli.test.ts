@@ -147,6 +147,7 @@ for (const [args, problem] of [
   [["depoly"], "unknown command `depoly`: did you mean `deploy`?"],
   [["canister", "cal"], "unknown command `canister cal`: did you mean `canister call`?"],
   [["status"], "unknown command `status`: did you mean `canister status`?"],
+  [["model"], "unknown command `model`: did you mean `model add|list|inspect|remove`?"],
   [["xyzzy"], "unknown command `xyzzy`: see `gyrotron help`"],
   [["start", "--prot", "1"], "Unknown option '--prot': use `gyrotron start [--port PORT]"],
   [["start", "--port", "70000"], "--port takes 0 to 65535, not 70000: use `gyrotron start"],

@@ -4,9 +4,6 @@
 
 import process from "node:process";
 import {
-  createReferenceBackend,
-  createWasmBackend,
-  createWebGpuBackend,
   describeModelSignals,
   PUBLISHED_CONFORMANCE,
   runConformance,
@@ -17,12 +14,10 @@ import {
 import type { Backend, GraphBackend } from "gyrotron/tensor";
 import { CliError } from "../cli-error.ts";
 import type { Command } from "../command.ts";
-import { readChoice, readFlags, readInteger } from "../flags.ts";
-import { THREADS_MAX } from "../local-model.ts";
+import { readChoice, readFlags } from "../flags.ts";
+import { BACKEND_FLAGS, openBackend, readBackend } from "../local-backend.ts";
 import { fact, paint, print, printPiece, printProblem } from "../output.ts";
-import { openWebGpuHost } from "../webgpu-host.ts";
 
-const BACKENDS = ["wasm", "webgpu", "oracle"] as const;
 /** `exhaustive` is `full` and then every unary function on every f32. */
 const CASE_SETS = ["quick", "full", "exhaustive"] as const;
 /** Mismatches that are listed for people; JSON has them all. */
@@ -45,19 +40,18 @@ export const conform: Command = {
     const { usage } = this;
     const text = { type: "string" } as const;
     const yes = { type: "boolean" } as const;
-    const table = { backend: text, cases: text, threads: text, snr: yes, json: yes } as const;
+    const table = { ...BACKEND_FLAGS, cases: text, snr: yes, json: yes } as const;
     const flags = readFlags(args, table, usage);
     if (flags.positionals.length > 0) {
       throw new CliError({ code: "cli/usage", problem: "it takes flags only", usage });
     }
-    const name = readChoice(flags, "backend", BACKENDS, usage);
+    const choice = readBackend(flags, usage, 1);
     const set = readChoice(flags, "cases", CASE_SETS, usage);
-    if (set === "exhaustive" && name === "oracle") {
+    if (set === "exhaustive" && choice.backend === "oracle") {
       const problem = "the oracle is too slow for exhaustive: that would take years";
       throw new CliError({ code: "cli/usage", problem, usage });
     }
-    const threads = readInteger(flags, "threads", { min: 1, max: THREADS_MAX, standard: 1, usage });
-    const backend = await openBackend(name, threads);
+    const backend = await openBackend(choice);
     try {
       const status = await report(backend, set, flags.isSet("json"));
       if (flags.isSet("snr") && !flags.isSet("json")) print(await describeModelSignals(backend));
@@ -67,20 +61,6 @@ export const conform: Command = {
     }
   },
 };
-
-async function openBackend(
-  name: (typeof BACKENDS)[number],
-  threads: number,
-): Promise<Backend & GraphBackend> {
-  switch (name) {
-    case "wasm":
-      return createWasmBackend({ threads });
-    case "webgpu":
-      return createWebGpuBackend(await openWebGpuHost());
-    case "oracle":
-      return createReferenceBackend();
-  }
-}
 
 async function report(
   backend: Backend & GraphBackend,

@@ -17,7 +17,8 @@ import {
   readFlags,
   readInteger,
 } from "../flags.ts";
-import { LocalModel, THREADS_MAX } from "../local-model.ts";
+import { THREADS_MAX } from "../local-backend.ts";
+import { LocalModel } from "../local-model.ts";
 import { createAgent } from "../node-client.ts";
 import { fact, paint, print, printable } from "../output.ts";
 import { type Check, checkEvidence, checkRerun, promptOf } from "../receipt-check.ts";
