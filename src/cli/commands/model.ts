@@ -104,7 +104,7 @@ export const modelInspect: Command = {
       `${shape.vocabulary} rows, ${tokenizer.vocabulary} tokens, ${shape.context} at once`,
     );
     fact("frame", frame.name.split("\n", 1)[0] ?? "");
-    fact("checked", "the weights have the model's identity");
+    fact("checked", "weights and tokenizer have the model's identity");
     return Promise.resolve(0);
   },
 };
