@@ -81,7 +81,7 @@ export function explainCliError(info: CliErrorInfo): string {
     case "cli/other-network":
       return `the network in this folder has begun otherwise, and that is fixed: --${info.flag} is ${info.is}; name another folder with --data for a new one`;
     case "cli/not-deployed":
-      return `no canister ${info.name} is on the node at ${info.url}: deploy it with \`gyrotron deploy ${info.file}\`, or name another one with --canister`;
+      return `no canister ${info.name} is on the node at ${info.url}, by the names in the data folder: deploy it with \`gyrotron deploy ${info.file}\`, or name another one with --canister, or the folder with --data`;
   }
 }
 

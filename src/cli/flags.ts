@@ -1,5 +1,6 @@
 // Reads a command's flags and positional arguments; every mistake names the command's usage.
 
+import { isIPv6 } from "node:net";
 import { type ParseArgsOptionDescriptor, parseArgs } from "node:util";
 import { CliError } from "./cli-error.ts";
 
@@ -101,7 +102,7 @@ export function readChoice<const N extends string>(
   throw new CliError({ code: "cli/usage", problem, usage });
 }
 
-/** Where the node is or shall be. @throws CliError if the port is no port */
+/** Where the node is or shall be. @throws CliError if the port is no port or the host is a URL */
 export function readAddress(flags: Flags, usage: string): { host: string; port: number } {
   const host = flags.text("host") ?? DEFAULT_HOST;
   const text = flags.text("port");
@@ -113,7 +114,17 @@ export function readAddress(flags: Flags, usage: string): { host: string; port: 
       usage,
     });
   }
+  if (/[/:]/.test(host) && !isIPv6(host)) {
+    const problem = `--host takes a name or an address without scheme and port, not ${host}`;
+    throw new CliError({ code: "cli/usage", problem, usage });
+  }
   return { host, port };
+}
+
+/** What a command that is proposed needs to find the same data folder. */
+export function dataFlag(folder: string): string {
+  if (folder === DEFAULT_DATA) return "";
+  return ` --data ${/^[\w./-]+$/.test(folder) ? folder : JSON.stringify(folder)}`;
 }
 
 /** URL of an address, with the brackets of IPv6. */

@@ -46,7 +46,7 @@ export async function openEncoder(
   path: string,
   { precision, ...choice }: { precision?: Precision | undefined } & BackendChoice,
 ): Promise<LocalEncoder> {
-  if (!existsSync(path)) throw failure(path, "there is no such file or folder");
+  if (!existsSync(path)) throw failure(path, "there is no such .gguf file or folder of an encoder");
   installNodeHashes();
   const { model, tokenizer } = naming(path, () => {
     const { source, tokenizer: own } = readEncoder(path);

@@ -33,6 +33,8 @@ export interface RunningNode {
   readonly ended: Promise<number>;
   /** Stops the node in good order; `ended` then resolves with 0. */
   stop(): void;
+  /** Whether it is being stopped, by a signal, a failure or `stop`. */
+  isStopping(): boolean;
 }
 
 /** A second request to stop within this time means the same one (a terminal sends it twice). */
@@ -97,7 +99,7 @@ export async function runNode(options: RunOptions): Promise<RunningNode> {
   stopOnSignals(() => stop(0));
   const { port } = server;
   const url = formatUrl(host, port);
-  return { core, accelerator, url, port, ended, stop: () => stop(0) };
+  return { core, accelerator, url, port, ended, stop: () => stop(0), isStopping: () => isStopping };
 }
 
 /** Loaded with the node: commands that run none do without. */

@@ -27,6 +27,7 @@ before(async () => {
   write("head.gguf", gguf.subarray(0, 100));
   write("empty.gguf", new Uint8Array(0));
   write("page.gguf", new TextEncoder().encode("<html>"));
+  write("notes.txt", new TextEncoder().encode("notes"));
   mkdirSync(join(folder, "nothing"));
   mkdirSync(join(folder, "strange", "config.json"), { recursive: true });
   cpSync(bundledModelPath(), join(folder, "cut"), { recursive: true });
@@ -83,6 +84,13 @@ const mistakes: readonly [string, () => string[], RegExp][] = [
   ],
   ["no source", () => ["model", "add"], /^one name is needed: use `gyrotron model add/],
   ["no such source", () => ["model", "add", "no.gguf"], /no such file, and no URL, pypi:NAME/],
+  ["a text for a model", () => ["model", "add", "notes.txt"], /notes\.txt: it is no \.gguf file/],
+  ["a name for an encoder", () => ["embed", "smollm2", "hi"], /no such \.gguf file or folder of/],
+  [
+    "a URL for a host",
+    () => ["canister", "logs", "x", "--host", url],
+    /^--host takes a name or an/,
+  ],
   ["an empty folder", () => ["model", "add", "nothing"], /nothing: the folder is empty$/],
   ["a strange folder", () => ["model", "add", "strange"], /strange.*: EISDIR/],
   ["a URL that is none", () => ["model", "add", "https://"], /^https:\/\/ is no URL of a \.gguf/],

@@ -91,7 +91,7 @@ for (const [method, text, problem] of [
   ["named", "(1, 2)", "the method takes 1 argument but 2 were given"],
   ["named", "(1", "expected , or ), found the end at column 3"],
   ["named", "(1) 2", "expected the end, found 2 at column 5"],
-  ["named", "(foo)", "unknown word foo at column 2"],
+  ["named", "(foo)", "unknown word foo (texts need quotes) at column 2"],
   ["named", "(#)", "unexpected # at column 2"],
   ["named", '(principal "nonsense")', '"nonsense" is not a principal at column 12'],
   [

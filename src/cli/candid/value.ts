@@ -128,7 +128,11 @@ class ValueParser {
         return { kind: "func", id, method: this.#label(), offset };
       }
       default:
-        throw new CandidError({ code: "candid/syntax", what: `unknown word ${word}`, offset });
+        throw new CandidError({
+          code: "candid/syntax",
+          what: `unknown word ${word} (texts need quotes)`,
+          offset,
+        });
     }
   }
 

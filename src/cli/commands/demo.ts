@@ -10,7 +10,7 @@ import type { Command } from "../command.ts";
 import { type DeployResult, deployCanister } from "../deploy-canister.ts";
 import { Deployments } from "../deployments.ts";
 import { showWarnings } from "../diagnostics.ts";
-import { DEFAULT_DATA, DEFAULT_PORT, readAddress, readFlags } from "../flags.ts";
+import { DEFAULT_DATA, DEFAULT_PORT, dataFlag, readAddress, readFlags } from "../flags.ts";
 import { createAgent } from "../node-client.ts";
 import { fact, paint, print, printable, printPiece } from "../output.ts";
 import { type CheckedReceipt, checkEvidence } from "../receipt-check.ts";
@@ -28,6 +28,9 @@ import { showReady } from "./start.ts";
 /** What the demo asks for. */
 const REQUEST = "Tell me a story about a fox and a crow";
 
+/** Exit status of a demo that was stopped before its story was told. */
+const INTERRUPTED = 130;
+
 export const demo: Command = {
   usage: "demo [--once] [--port PORT] [--host ADDRESS] [--data FOLDER]",
   summary: "Starts a node, deploys the storyteller, asks it, and checks answer and receipt.",
@@ -43,12 +46,13 @@ export const demo: Command = {
       showReady(node, dataFolder);
       await showStory(node, dataFolder);
     } catch (error) {
+      if (node.isStopping()) return (await node.ended) || INTERRUPTED;
       node.stop();
       await node.ended;
       throw error;
     }
     if (flags.isSet("once")) node.stop();
-    else showNextSteps(node);
+    else showNextSteps(node, dataFolder);
     return node.ended;
   },
 };
@@ -113,19 +117,20 @@ function showModel({ accelerator }: RunningNode, { receipt }: CheckedReceipt): v
   fact("model", `${model?.name ?? "unknown"} ${formatHex(modelHash)}`);
 }
 
-function showNextSteps(node: RunningNode): void {
+function showNextSteps(node: RunningNode, dataFolder: string): void {
   const { port } = new URL(node.url);
-  const flag = Number(port) === DEFAULT_PORT ? "" : ` --port ${port}`;
+  const portFlag = Number(port) === DEFAULT_PORT ? "" : ` --port ${port}`;
+  const flags = `${portFlag}${dataFlag(dataFolder)}`;
   print();
   print(
     "It keeps running; what canisters print shows here. Ctrl-C stops it, the state stays. Try, in another terminal:",
   );
   for (const line of [
-    `npx gyrotron chat "The King and the Old House"${flag}`,
-    `npx gyrotron verify RECEIPT${flag}`,
+    `npx gyrotron chat "The King and the Old House"${flags}`,
+    `npx gyrotron verify RECEIPT${flags}`,
     `npx gyrotron run storyteller "A story about a dog and a king"`,
-    `npx gyrotron deploy ${displayPath(COUNTER_FILE)}${flag}`,
-    `npx gyrotron canister call counter increment${flag}`,
+    `npx gyrotron deploy ${displayPath(COUNTER_FILE)}${flags}`,
+    `npx gyrotron canister call counter increment${flags}`,
     `npx gyrotron help`,
   ]) {
     print(`  ${line}`);

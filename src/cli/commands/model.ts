@@ -14,7 +14,7 @@ import {
 import { PRECISIONS } from "gyrotron/tensor";
 import { CliError } from "../cli-error.ts";
 import type { Command } from "../command.ts";
-import { DEFAULT_DATA, type Flags, readFlags } from "../flags.ts";
+import { DEFAULT_DATA, dataFlag, type Flags, readFlags } from "../flags.ts";
 import { fileFailure, type ModelChoice, onFiles, readModel } from "../model-files.ts";
 import { fact, paint, print, printPiece } from "../output.ts";
 import { CONTEXT_DETAIL, readContext, readPrecision } from "../run-controls.ts";
@@ -57,7 +57,7 @@ export const modelAdd: Command = {
     const name = flags.text("name") ?? model.record.name;
     const origin = { source, sourceHash: hash };
     show(onFiles(folder, () => new ModelStore(folder).add(name, model, origin)));
-    print(`Try \`gyrotron run ${name} "Hello"\`.`, "faint");
+    print(`Try \`npx gyrotron run ${name} "Hello"${dataFlag(folder)}\`.`, "faint");
     return 0;
   },
 };

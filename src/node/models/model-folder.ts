@@ -27,6 +27,7 @@ const HUB_TOKENIZER_CONFIG = "tokenizer_config.json";
 const VOCABULARY = "vocab.json";
 const MERGES = "merges.txt";
 const GGUF_SUFFIX = ".gguf";
+const LLAMA2C_SUFFIX = ".bin";
 /** The file of a model in the store, whose folder has the model's name. */
 const PREPARED = "prepared.bin";
 
@@ -87,7 +88,9 @@ function readModelFiles(path: string): ModelFiles {
   if (!statSync(path).isDirectory()) {
     if (basename(path) === PREPARED) return { format: "prepared", file: openByteSource(path) };
     if (path.endsWith(GGUF_SUFFIX)) return { format: "gguf", file: openByteSource(path) };
-    return { format: "llama2c", weights: read(path), tokenizer: read(tokenizerBeside(path)) };
+    const tokenizer = tokenizerBeside(path);
+    if (!path.endsWith(LLAMA2C_SUFFIX) && !existsSync(tokenizer)) throw noModel(path);
+    return { format: "llama2c", weights: read(path), tokenizer: read(tokenizer) };
   }
   return {
     format: "huggingFace",
@@ -138,6 +141,11 @@ function modelName(path: string): string {
 function read(path: string): Uint8Array {
   if (!existsSync(path)) throw missing(path);
   return new Uint8Array(readFileSync(path));
+}
+
+function noModel(path: string): NodeError {
+  const reason = "it is no .gguf file, no folder and no llama2.c .bin file";
+  return new NodeError({ code: "node/model", path, reason });
 }
 
 function missing(path: string): NodeError {
