@@ -18,7 +18,8 @@ import {
   type RunInputs,
   type Value,
 } from "gyrotron/tensor";
-import { type FloatTensor, floatOf, interpretNode } from "./float64/interpret.ts";
+import { interpretNode } from "./float64/interpret.ts";
+import { type FloatTensor, floatOf } from "./float64/tensor.ts";
 import { createReferenceBackend } from "./index.ts";
 
 /** What a case builds its loss from. */

@@ -3,16 +3,9 @@
 
 import { assert } from "gyrotron/base";
 import type { Genesis } from "gyrotron/consensus";
-import type {
-  Block,
-  ConsoleLine,
-  IngressContent,
-  QueryResult,
-  QueryUsage,
-  Replica,
-} from "gyrotron/replica";
+import type { Block, Replica } from "gyrotron/replica";
 import type { Store } from "gyrotron/store";
-import type { ArchivedReceipt, ReceiptSelector } from "./jobs/receipt-archive.ts";
+import type { Findings, Inquiry } from "./inquiry.ts";
 import { QueryMachine } from "./query-machine.ts";
 import {
   type Authentications,
@@ -29,31 +22,6 @@ export interface Executor {
   execute(block: Block, authenticated: Authentications): Promise<CommittedBlock>;
   close(): Promise<void>;
 }
-
-/** Something to find out without changing the state. */
-export type Inquiry = {
-  /** The height that a certificate is of, if one matters; the state must have reached it. */
-  height: bigint;
-} & (
-  | { kind: "query"; content: IngressContent; certificate: Uint8Array | undefined }
-  | { kind: "precheck"; content: IngressContent }
-  /** Proofs are in the state of exactly this height, for its certificate to show. */
-  | { kind: "receipts"; selector: ReceiptSelector }
-);
-
-/** What an inquiry found. */
-export type Findings =
-  /** `result` is undefined where a pre-check accepts. Time of the state, ns. */
-  | {
-      kind: "found";
-      result: QueryResult | undefined;
-      timeNs: bigint;
-      console: ConsoleLine[];
-      usage: QueryUsage[];
-    }
-  | { kind: "receipts"; receipts: ArchivedReceipt[] }
-  /** The state is ahead of the certificate: ask again with one of this height or later. */
-  | { kind: "moved"; height: bigint };
 
 /** Runs queries and pre-checks on whole, durable states. */
 export interface QueryRunner {

@@ -22,7 +22,8 @@ import {
   type QueryUsage,
   querySignaturePayload,
 } from "gyrotron/replica";
-import type { Executor, Findings, Inquiry, QueryRunner } from "./backstage.ts";
+import type { Executor, QueryRunner } from "./backstage.ts";
+import type { Findings, Inquiry } from "./inquiry.ts";
 import { Certifier } from "./certifier.ts";
 import { type NodeKeys, thresholdSeedOf } from "./keys.ts";
 import { type JobAccelerator, JobRunner } from "./jobs/job-runner.ts";

@@ -4,7 +4,7 @@
 import { assert, present } from "gyrotron/base";
 import type { Replica } from "gyrotron/replica";
 import type { StateHeader, StateView } from "gyrotron/store";
-import type { Findings, Inquiry } from "./backstage.ts";
+import type { Findings, Inquiry } from "./inquiry.ts";
 import { findReceipts } from "./jobs/receipt-archive.ts";
 
 /** A state that stays as it is until renewed. */

@@ -7,7 +7,7 @@ import type { PreparedModule } from "gyrotron/canister";
 import type { Genesis } from "gyrotron/consensus";
 import type { Block } from "gyrotron/replica";
 import { StoreError, type StoreErrorInfo } from "gyrotron/store";
-import type { Findings, Inquiry } from "./backstage.ts";
+import type { Findings, Inquiry } from "./inquiry.ts";
 import { Outbox } from "./outbox.ts";
 import type { Authentications, Booted, CommittedBlock } from "./state-machine.ts";
 

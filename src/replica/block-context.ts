@@ -40,6 +40,9 @@ export interface BlockContext {
   instructionsUsed: bigint;
 }
 
+/** What reading needs of it. */
+export type ReadContext = Pick<BlockContext, "state" | "network" | "prices" | "engine" | "timeNs">;
+
 /** The installed module of a canister that has one. */
 export function installedModule(
   context: Pick<BlockContext, "state" | "engine">,

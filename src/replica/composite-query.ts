@@ -4,7 +4,7 @@
 import { EMPTY_BYTES, QUERY_INSTRUCTIONS_MAX } from "gyrotron/base";
 import type { ExecutionResult, OutgoingCall } from "gyrotron/canister";
 import { isManagementCanister } from "gyrotron/crypto";
-import { type BlockContext, imageSource, installedModule } from "./block-context.ts";
+import { imageSource, installedModule, type ReadContext } from "./block-context.ts";
 import type { ConsoleLine, IngressContent, QueryUsage } from "./contract.ts";
 import { missingFor } from "./cycles/balance.ts";
 import { systemCallContext } from "./execution/call-contexts.ts";
@@ -34,9 +34,6 @@ import { isSystemCanister } from "./system-canisters/ids.ts";
 const DEPTH_MAX = 6;
 /** Instructions counted for each call besides what it runs. */
 const CALL_INSTRUCTIONS = 50_000_000n;
-
-/** What reading needs of a block's context. */
-export type ReadContext = Pick<BlockContext, "state" | "network" | "prices" | "engine" | "timeNs">;
 
 /** A query to one canister, from a user or from a query. */
 interface QueryCall {

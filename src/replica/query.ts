@@ -4,7 +4,12 @@
 import { INSPECT_INSTRUCTIONS_MAX } from "gyrotron/base";
 import { isManagementCanister } from "gyrotron/crypto";
 import type { StateView } from "gyrotron/store";
-import { type ExecutionEngine, imageSource, installedModule } from "./block-context.ts";
+import {
+  type ExecutionEngine,
+  imageSource,
+  installedModule,
+  type ReadContext,
+} from "./block-context.ts";
 import type {
   ConsoleLine,
   IngressContent,
@@ -12,7 +17,7 @@ import type {
   QueryResult,
   QueryUsage,
 } from "./contract.ts";
-import { evaluateQuery, type ReadContext } from "./composite-query.ts";
+import { evaluateQuery } from "./composite-query.ts";
 import { missingFor } from "./cycles/balance.ts";
 import { systemCallContext } from "./execution/call-contexts.ts";
 import { executionContext, type RunRequest } from "./execution/run.ts";

@@ -1,7 +1,7 @@
 // Attention in binary64: scores in units of 2^-16 of a power of two, as the exact op has them, and what they
 // combine.
 
-import type { FloatTensor } from "./interpret.ts";
+import type { FloatTensor } from "./tensor.ts";
 
 interface Causal {
   readonly causal: boolean;

@@ -12,12 +12,7 @@ import {
 import { EXACT_GRAPH_OPS, evaluate } from "../reference/graph/ops.ts";
 import { attend, combine, scores } from "./attention.ts";
 import { FLOAT_BINARY, FLOAT_UNARY } from "./function.ts";
-
-/** Numbers of a shape; a bfp is what it stands for, a grid value is in units of the grid. */
-export interface FloatTensor {
-  readonly shape: readonly number[];
-  readonly data: Float64Array;
-}
+import { type FloatTensor, floatOf } from "./tensor.ts";
 
 /** Ops whose values are moved from their operands. */
 const MOVES: ReadonlySet<OpKind> = new Set([
@@ -32,18 +27,6 @@ const MOVES: ReadonlySet<OpKind> = new Set([
   "patches",
   "select",
 ]);
-
-/** The numbers of a value. */
-export function floatOf(value: HostTensor): FloatTensor {
-  const { shape, data } = value;
-  if (value.element !== "bfp") return { shape, data: Float64Array.from(data, Number) };
-  const length = shape.at(-1)!;
-  const numbers = Float64Array.from(value.data, (m, i) => {
-    const row = Math.floor(i / length);
-    return m * (value.scales?.[row] ?? 1) * 2 ** value.exponents[row]!;
-  });
-  return { shape, data: numbers };
-}
 
 /**
  * The node's value in binary64. Integers and masks are those of `exact`, the exact result, so that a close

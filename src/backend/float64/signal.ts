@@ -3,7 +3,8 @@
 import { assert, present } from "gyrotron/base";
 import type { GraphBackend, OpKind, ResolvedGraph, RunFailure, RunInputs } from "gyrotron/tensor";
 import { graphCases } from "../graph-cases.ts";
-import { type FloatTensor, floatOf, interpretNode } from "./interpret.ts";
+import { interpretNode } from "./interpret.ts";
+import { type FloatTensor, floatOf } from "./tensor.ts";
 
 /** Decibels of one node; an infinity where all bits agree with binary64. */
 export interface NodeSignal {

@@ -4,7 +4,7 @@ import { DecodeError } from "gyrotron/base";
 import { fromIdlPrincipal, type IdlPrincipal } from "gyrotron/candid";
 import { formatPrincipal } from "gyrotron/crypto";
 import type { BlockContext } from "../block-context.ts";
-import type { ReadContext } from "../composite-query.ts";
+import type { ReadContext } from "../block-context.ts";
 import { answer } from "../messaging/answer.ts";
 import { recordTask } from "../messaging/external-tasks.ts";
 import { httpRequest } from "../outside/outcall.ts";

@@ -4,7 +4,7 @@
 import { fromIdlPrincipal, type IdlPrincipal } from "gyrotron/candid";
 import { formatPrincipal } from "gyrotron/crypto";
 import type { BlockContext } from "../block-context.ts";
-import type { ReadContext } from "../composite-query.ts";
+import type { ReadContext } from "../block-context.ts";
 import { idleBurnPerDay, memoryUsage } from "../cycles/balance.ts";
 import { logBytes } from "../execution/logs.ts";
 import { ErrorCode, type Reject, reject } from "../reject.ts";

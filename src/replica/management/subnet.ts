@@ -4,7 +4,7 @@ import { equalBytes } from "gyrotron/base";
 import { fromIdlPrincipal, type IdlPrincipal, toIdlPrincipal } from "gyrotron/candid";
 import { canisterIdToU64, formatPrincipal } from "gyrotron/crypto";
 import type { BlockContext } from "../block-context.ts";
-import type { ReadContext } from "../composite-query.ts";
+import type { ReadContext } from "../block-context.ts";
 import type { NetworkConfig } from "../contract.ts";
 import { nodeMetricsSince } from "../node-metrics.ts";
 import { ErrorCode, type Reject, reject } from "../reject.ts";
