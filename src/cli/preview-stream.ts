@@ -16,12 +16,17 @@ export interface Preview {
   stop(): void;
 }
 
-/** From the first piece of text to the last; the first may be long, if the reader came late. */
+/** Of the text that came while it was written: not what a late reader got at once. Zeros if that is too little. */
 export interface WritingPace {
   readonly ms: number;
   /** Share of the text that came in this time, 0 to 1. */
   readonly share: number;
 }
+
+/** What comes within this time of the first piece may have been written before. */
+const BACKLOG_MS = 25;
+/** Less time than this measures nothing. */
+const PACE_MS_MIN = 100;
 
 /** Longest event that a node may send. */
 const EVENT_CHARACTERS_MAX = 1_048_576;
@@ -35,12 +40,14 @@ export function watchPreview(
 ): Preview {
   const abort = new AbortController();
   let text = "";
-  let first: { ms: number; length: number } | undefined;
+  let firstMs: number | undefined;
+  let backlog = { ms: 0, length: 0 };
   let lastMs = 0;
   const take = (piece: string): void => {
     lastMs = performance.now();
-    first ??= { ms: lastMs, length: piece.length };
+    firstMs ??= lastMs;
     text += piece;
+    if (lastMs - firstMs <= BACKLOG_MS) backlog = { ms: lastMs, length: text.length };
     onText(piece);
   };
   const receive = async (): Promise<void> => {
@@ -51,9 +58,9 @@ export function watchPreview(
   return {
     text: () => text,
     pace: () =>
-      first === undefined
+      lastMs - backlog.ms < PACE_MS_MIN
         ? { ms: 0, share: 0 }
-        : { ms: lastMs - first.ms, share: 1 - first.length / text.length },
+        : { ms: lastMs - backlog.ms, share: 1 - backlog.length / text.length },
     ended: receive().catch(() => {}),
     stop: () => abort.abort(),
   };
