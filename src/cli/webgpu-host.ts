@@ -22,7 +22,7 @@ export async function openWebGpuHost(): Promise<Gpu> {
   if (inSoftware !== undefined) return inSoftware;
   const problem =
     installed === undefined
-      ? `${ADVICE}, or in a checkout run \`node scripts/gpu-setup.ts\``
+      ? `${ADVICE}, or in a checkout run \`npx node scripts/gpu-setup.ts\``
       : "Dawn is installed, but it finds no device: a Vulkan driver is needed";
   throw new CliError({ code: "cli/no-webgpu", problem });
 }

@@ -86,5 +86,5 @@ async function loadDawn(): Promise<DawnGpu> {
 
 function missing(paths: readonly string[], what: string): string | undefined {
   if (paths.every((path) => existsSync(path))) return undefined;
-  return `${what} is not installed: run \`node scripts/gpu-setup.ts\``;
+  return `${what} is not installed: run \`npx node scripts/gpu-setup.ts\``;
 }
