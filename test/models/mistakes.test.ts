@@ -82,7 +82,7 @@ const mistakes: readonly [string, () => string[], RegExp][] = [
     () => ["chat", "hi", "--backend", "webgpu"],
     /^the node answers, with its own/,
   ],
-  ["no source", () => ["model", "add"], /^one name is needed: use `gyrotron model add/],
+  ["no source", () => ["model", "add"], /^it takes one argument: use `gyrotron model add/],
   ["no such source", () => ["model", "add", "no.gguf"], /no such file, and no URL, pypi:NAME/],
   ["a text for a model", () => ["model", "add", "notes.txt"], /notes\.txt: it is no \.gguf file/],
   ["a name for an encoder", () => ["embed", "smollm2", "hi"], /no such \.gguf file or folder of/],

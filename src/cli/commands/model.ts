@@ -179,5 +179,5 @@ function dataOf(flags: Flags): string {
 function onlyArgument(flags: Flags, usage: string): string {
   const [argument, ...surplus] = flags.positionals;
   if (argument !== undefined && surplus.length === 0) return argument;
-  throw new CliError({ code: "cli/usage", problem: "one name is needed", usage });
+  throw new CliError({ code: "cli/usage", problem: "it takes one argument", usage });
 }
