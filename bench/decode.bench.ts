@@ -32,7 +32,7 @@ for (const precision of ["w8a8", "w8a14", "w14a14"] satisfies Precision[]) {
   const model = { ...prepareModel(source, precision), endTokens: [] };
   for (const threads of [1, 2]) {
     const backend = await createWasmBackend({ threads });
-    const generator = await createGenerator(model, { backend });
+    const generator = await createGenerator(model, { backend, keptCaches: 0 });
     results.push({ precision, threads, ...(await measure(generator)) });
     console.log(JSON.stringify(results.at(-1)));
     await generator.close();
