@@ -63,7 +63,7 @@ function llamaLayer(
   const { width, hidden, heads, kvHeads, headSize } = shape;
   const [attended, keys] = [heads * headSize, kvHeads * headSize];
   const sizes = layerVectorSizes(shape);
-  return lazyLayer({
+  return lazyLayer<SourceLayer>({
     attentionGain: reader.expect(`${at}.input_layernorm.weight`, [width]),
     query: reader.expect(`${at}.self_attn.q_proj.weight`, [attended, width]),
     key: reader.expect(`${at}.self_attn.k_proj.weight`, [keys, width]),
@@ -126,7 +126,7 @@ function gpt2Layer(reader: TensorReader, at: string, shape: ModelSource["shape"]
   const thirdBias = (i: number): (() => Float32Array) => {
     return () => fusedBias().slice(i * width, (i + 1) * width);
   };
-  return lazyLayer({
+  return lazyLayer<SourceLayer>({
     attentionGain: vector("ln_1.weight", width),
     attentionNormBias: vector("ln_1.bias", width),
     query: third(0),

@@ -5,7 +5,7 @@ import { designHas, type LayerVector, layerVectorSizes, LLAMA_DESIGN } from "gyr
 import type { ByteSource } from "../byte-source.ts";
 import { ModelError } from "../error.ts";
 import { lazyLayer, type LayerReaders } from "../lazy-layer.ts";
-import type { ModelSource } from "../model-source.ts";
+import type { ModelSource, SourceLayer } from "../model-source.ts";
 import type { GgufHeader } from "./container.ts";
 import { decodeGgufSettings } from "./settings.ts";
 import { GgufTensors } from "./tensor-reader.ts";
@@ -25,7 +25,7 @@ export function decodeGgufModel(file: ByteSource, header: GgufHeader): ModelSour
   const all = Array.from({ length: layers }, (_, i) => {
     const own = vectorReaders(tensors, i, shape, vectors);
     const parts = isGpt2 ? gpt2Layer(tensors, i, shape) : llamaLayer(tensors, i, shape);
-    return lazyLayer({ ...parts, ...own });
+    return lazyLayer<SourceLayer>({ ...parts, ...own });
   });
   const embedding = tensors.expectRows("token_embd.weight", { vocabulary, width });
   const rows = header.tensors.get("position_embd.weight")?.shape[1] ?? context;
@@ -90,7 +90,7 @@ function vectorReaders(
   layer: number,
   shape: Shape,
   vectors: readonly LayerVector[],
-): Partial<LayerReaders> {
+): Partial<LayerReaders<SourceLayer>> {
   const sizes = layerVectorSizes(shape);
   const readers = vectors.map((name) => {
     return [name, tensors.expect(`blk.${layer}.${VECTOR_NAMES[name]}`, [sizes[name]])] as const;
@@ -98,7 +98,7 @@ function vectorReaders(
   return Object.fromEntries(readers);
 }
 
-function llamaLayer(tensors: GgufTensors, layer: number, shape: Shape): LayerReaders {
+function llamaLayer(tensors: GgufTensors, layer: number, shape: Shape): LayerReaders<SourceLayer> {
   const { width, hidden, heads, kvHeads, headSize } = shape;
   const [attended, keys] = [heads * headSize, kvHeads * headSize];
   const expect = (name: string, ...size: readonly number[]): (() => Float32Array) =>
@@ -117,7 +117,7 @@ function llamaLayer(tensors: GgufTensors, layer: number, shape: Shape): LayerRea
 }
 
 /** Q, K and V are the rows of one tensor. */
-function gpt2Layer(tensors: GgufTensors, layer: number, shape: Shape): LayerReaders {
+function gpt2Layer(tensors: GgufTensors, layer: number, shape: Shape): LayerReaders<SourceLayer> {
   const { width, hidden } = shape;
   const expect = (name: string, ...size: readonly number[]): (() => Float32Array) =>
     tensors.expect(`blk.${layer}.${name}`, size);

@@ -13,6 +13,7 @@ import {
   type SourceNorm,
 } from "../encoder/encoder-source.ts";
 import { ModelError } from "../error.ts";
+import { lazyLayer } from "../lazy-layer.ts";
 import type { GgufHeader } from "./container.ts";
 import { GgufTensors } from "./tensor-reader.ts";
 
@@ -101,7 +102,7 @@ function readLayer(
   const linear = (name: string, outputs: number, inputs: number): (() => SourceLinear) =>
     linearOf(tensors, `blk.${index}.${name}`, [outputs, inputs]);
   const norm = (name: string): (() => SourceNorm) => normOf(tensors, `blk.${index}.${name}`, width);
-  return lazily({
+  return lazyLayer<EncoderLayer>({
     query: linear("attn_q", width, width),
     key: linear("attn_k", width, width),
     value: linear("attn_v", width, width),
@@ -111,13 +112,6 @@ function readLayer(
     down: linear("ffn_down", width, hidden),
     outputNorm: norm("layer_output_norm"),
   });
-}
-
-function lazily(readers: { [K in keyof EncoderLayer]: () => EncoderLayer[K] }): EncoderLayer {
-  const getters = Object.entries(readers).map(
-    ([name, get]) => [name, { get, enumerable: true }] as const,
-  );
-  return Object.defineProperties({}, Object.fromEntries(getters)) as EncoderLayer;
 }
 
 function linearOf(
