@@ -7,6 +7,8 @@ import {
   type BfpRows,
   BLOCK_SCALE_MAX,
   blocksOf,
+  LEVEL_MAX,
+  LEVEL_WEIGHT_MAX,
   mantissaMax,
   type PackedMatrix,
   type WeightBits,
@@ -84,6 +86,24 @@ export class CaseValues {
       ...(bits === 8 && {
         blockScales: Uint8Array.from(blocks, () => this.integer(1, BLOCK_SCALE_MAX)),
       }),
+      scales: Uint8Array.from({ length: outputs }, () => this.integer(128, 255)),
+      exponents: Int16Array.from({ length: outputs }, () => this.integer(...exponents)),
+    };
+  }
+
+  /** A matrix of levels of 4 bits. */
+  levels(outputs: number, inputs: number, exponents: readonly [number, number]): PackedMatrix {
+    const blocks = { length: outputs * blocksOf(inputs) };
+    const blockScales = Uint16Array.from(blocks, () => this.integer(0, 700));
+    return {
+      outputs,
+      inputs,
+      bits: 4,
+      mantissas: Uint8Array.from({ length: (outputs * inputs) / 2 }, () => this.integer(0, 255)),
+      blockScales,
+      blockOffsets: Int16Array.from(blockScales, (m) =>
+        this.integer(-LEVEL_WEIGHT_MAX, LEVEL_WEIGHT_MAX - LEVEL_MAX * m),
+      ),
       scales: Uint8Array.from({ length: outputs }, () => this.integer(128, 255)),
       exponents: Int16Array.from({ length: outputs }, () => this.integer(...exponents)),
     };

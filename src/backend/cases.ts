@@ -6,6 +6,8 @@ import {
   type BfpRows,
   BLOCK_SCALE_MAX,
   blocksOf,
+  LEVEL_MAX,
+  LEVEL_WEIGHT_MAX,
   type OpCall,
   type PackedMatrix,
   type WeightBits,
@@ -131,7 +133,56 @@ function matmulCases(full: boolean): OpCase[] {
       })),
     ),
   );
-  return [...random, ...accumulatorCases(full), ...roundingCases()];
+  return [...random, ...accumulatorCases(full), ...levelCases(full), ...roundingCases()];
+}
+
+/** Weights in levels: random ones, and all at one end of what 14 bits hold. */
+function levelCases(full: boolean): OpCase[] {
+  const sizes = [
+    [1, 32, 1],
+    [2, 64, 5],
+    [3, 96, 4],
+    [5, 160, 9],
+    ...(full ? [[17, 256, 33]] : []),
+  ] as const;
+  const random = [8, 14, 16].flatMap((a) =>
+    sizes.map(([rows, k, n]) =>
+      make(`matmul/levels/a${a}/${rows}x${k}x${n}`, (v) => ({
+        op: "matmul",
+        leftBits: a,
+        left: v.bfp(rows, k, a, [-20, 4]),
+        weights: v.levels(n, k, [-20, 0]),
+      })),
+    ),
+  );
+  const extreme = (a: number, k: number): OpCase =>
+    make(`matmul/levels/extreme/a${a}/${k}`, (v) => {
+      const top = 2 ** (a - 1) - 1;
+      const blocks = 2 * blocksOf(k);
+      return {
+        op: "matmul",
+        leftBits: a,
+        left: {
+          columns: k,
+          mantissas: Int32Array.from({ length: 3 * k }, (_, i) =>
+            i < 2 * k ? (i < k ? top : -top) : v.integer(0, 1) * top,
+          ),
+          exponents: Int32Array.of(0, 0, -3),
+        },
+        // The first output has the highest levels, the second the lowest.
+        weights: {
+          ...{ outputs: 2, inputs: k, bits: 4 },
+          mantissas: new Uint8Array(k).fill(0xff, 0, k / 2),
+          blockScales: new Uint16Array(blocks).fill(1092),
+          blockOffsets: new Int16Array(blocks)
+            .fill(LEVEL_WEIGHT_MAX - LEVEL_MAX * 1092)
+            .fill(-LEVEL_WEIGHT_MAX, blocks / 2),
+          scales: Uint8Array.of(128, 165),
+          exponents: Int16Array.of(-10, -10),
+        },
+      };
+    });
+  return [...random, extreme(8, 2080), extreme(14, 32), extreme(14, 320), extreme(16, 96)];
 }
 
 /** Sums as large as the width allows: past i32, past the spill bound, and every sign pattern of them. */

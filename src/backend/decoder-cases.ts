@@ -1,8 +1,10 @@
 // Conformance of whole decoders: tiny random models, run in several chunkings; all logits and failures count.
 
+import { present } from "gyrotron/base";
 import { f32FromBits, rotarySteps } from "gyrotron/numerics";
 import {
   type Backend,
+  BLOCK_SIZE,
   type DecoderDesign,
   type DecoderShape,
   type DecoderWeights,
@@ -16,6 +18,7 @@ import {
   type LayerVectors,
   LLAMA_DESIGN,
   type NonFinite,
+  type PackedMatrix,
   type Precision,
   weightBitsOf,
 } from "gyrotron/tensor";
@@ -52,9 +55,10 @@ export function decoderCases(full: boolean): DecoderCase[] {
     id: string,
     precision: Precision,
     options: { interleaved: boolean; chunk: number },
+    sizes: Partial<DecoderShape> = {},
   ): DecoderCase => ({
     id: `decoder/${id}`,
-    weights: randomDecoder(id, small, precision, options.interleaved),
+    weights: randomDecoder(id, { ...small, ...sizes }, precision, options.interleaved),
     sequences,
     chunk: options.chunk,
   });
@@ -64,6 +68,7 @@ export function decoderCases(full: boolean): DecoderCase[] {
     base("w8a8", "w8a8", { interleaved: true, chunk: 7 }),
     overflowing(base("overflow", "w8a14", { interleaved: true, chunk: 2 })),
     ...designCases(),
+    withLevels(base("levels", "w8a14", { interleaved: true, chunk: 3 }, { width: 32, hidden: 64 })),
     ...(full ? [base("full", "w14a14", { interleaved: true, chunk: 4 })] : []),
   ];
 }
@@ -216,6 +221,33 @@ function randomVectors(
 }
 
 const LARGEST = f32FromBits(0x7f7fffff);
+
+/**
+ * Layers' matrices in levels where inputs come in blocks of 32; in all layers but the first not those of values and
+ * gates, so that matrices of two forms stand side by side.
+ */
+function withLevels(sample: DecoderCase): DecoderCase {
+  const { weights } = sample;
+  const v = new CaseValues(`${sample.id}/levels`);
+  const inLevels = (matrix: PackedMatrix): PackedMatrix => {
+    const { outputs, inputs, exponents } = matrix;
+    if (inputs % BLOCK_SIZE !== 0) return matrix;
+    // A bit lower, as the integers have one more than a mantissa times a common multiplier.
+    const exponent = present(exponents[0]) - 1;
+    return v.levels(outputs, inputs, [exponent - 1, exponent]);
+  };
+  const layers = weights.layers.map((layer, i) => ({
+    ...layer,
+    query: inLevels(layer.query),
+    key: inLevels(layer.key),
+    value: i === 0 ? inLevels(layer.value) : layer.value,
+    attentionOutput: inLevels(layer.attentionOutput),
+    gate: i === 0 ? inLevels(present(layer.gate)) : present(layer.gate),
+    up: inLevels(layer.up),
+    down: inLevels(layer.down),
+  }));
+  return { ...sample, weights: { ...weights, layers } };
+}
 
 /** Position 1 and the embedding of token 5 overflow together, alone neither would. */
 function failingAtPosition(sample: DecoderCase): DecoderCase {

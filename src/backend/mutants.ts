@@ -9,13 +9,7 @@ import {
   quantizeRow,
   ROUNDER,
 } from "gyrotron/numerics";
-import {
-  type Backend,
-  type BfpRows,
-  blocksOf,
-  mantissaMax,
-  type PackedMatrix,
-} from "gyrotron/tensor";
+import { type Backend, type BfpRows, blocksOf, mantissaMax, widenMatrix } from "gyrotron/tensor";
 import { createReferenceBackend, EXACT_OPS, type ReferenceOps } from "./reference/index.ts";
 
 const fround = Math.fround;
@@ -48,6 +42,15 @@ const MUTATIONS: Readonly<Record<string, Partial<ReferenceOps>>> = {
   },
   "first-block-scale": { matmul: withBlockScales((scales) => scales[0]!) },
   "late-block-scale": { matmul: withBlockScales((scales, b) => scales[Math.max(0, b - 1)]!) },
+  "late-block-offset": { matmul: withBlockOffsets((offsets, b) => offsets[Math.max(0, b - 1)]!) },
+  "no-block-offset": { matmul: withBlockOffsets(() => 0) },
+  "upper-level-first": {
+    matmul: (left, bits, weights) => {
+      if (weights.bits !== 4) return EXACT_OPS.matmul(left, bits, weights);
+      const mantissas = weights.mantissas.map((pair) => (pair >> 4) | ((pair & 15) << 4));
+      return EXACT_OPS.matmul(left, bits, { ...weights, mantissas });
+    },
+  },
   "round-then-scale": {
     matmul: matmulBy(sumExactly, (s, scale, e) => scaleInF32(fround(s * scale), e)),
   },
@@ -131,11 +134,12 @@ function matmulBy(
 ): Matmul {
   return (left, _bits, weights) => {
     const { inputs, outputs } = weights;
+    const { mantissas } = widenMatrix(weights);
     const result: number[] = [];
     for (let r = 0; r < left.exponents.length; r++) {
       const row = left.mantissas.subarray(r * inputs, (r + 1) * inputs);
       for (let c = 0; c < outputs; c++) {
-        const column = integerColumn(weights, c);
+        const column = mantissas.subarray(c * inputs, (c + 1) * inputs);
         const exponent = left.exponents[r]! + weights.exponents[c]!;
         result.push(finish(sum(row, column), weights.scales[c]!, exponent) + 0);
       }
@@ -144,24 +148,37 @@ function matmulBy(
   };
 }
 
-/** A column's mantissas, each times the scale of its block. */
-function integerColumn({ inputs, mantissas, blockScales }: PackedMatrix, c: number): number[] {
-  const column = Array.from(mantissas.subarray(c * inputs, (c + 1) * inputs));
-  if (blockScales === undefined) return column;
-  return column.map((q, k) => q * blockScales[c * blocksOf(inputs) + (k >> 5)]!);
-}
-
 /** Takes block scales for each column by `pick` from the column's own. */
-function withBlockScales(pick: (scales: Uint8Array, block: number) => number): Matmul {
+function withBlockScales(pick: Pick): Matmul {
   return (left, bits, weights) => {
     const { inputs, blockScales } = weights;
     if (blockScales === undefined) return EXACT_OPS.matmul(left, bits, weights);
-    const blocks = blocksOf(inputs);
-    const picked = blockScales.map((_, i) => {
-      const column = Math.floor(i / blocks) * blocks;
-      return pick(blockScales.subarray(column, column + blocks), i - column);
-    });
+    const picked = blockScales.map(pickIn(blockScales, blocksOf(inputs), pick));
     return EXACT_OPS.matmul(left, bits, { ...weights, blockScales: picked });
+  };
+}
+
+/** The same of offsets. */
+function withBlockOffsets(pick: Pick): Matmul {
+  return (left, bits, weights) => {
+    const { inputs, blockOffsets } = weights;
+    if (blockOffsets === undefined) return EXACT_OPS.matmul(left, bits, weights);
+    const picked = blockOffsets.map(pickIn(blockOffsets, blocksOf(inputs), pick));
+    return EXACT_OPS.matmul(left, bits, { ...weights, blockOffsets: picked });
+  };
+}
+
+/** One of a column's numbers, of which block `block` has its own. */
+type Pick = (ofColumn: ArrayLike<number>, block: number) => number;
+
+function pickIn(
+  numbers: Uint8Array | Uint16Array | Int16Array,
+  blocks: number,
+  pick: Pick,
+): (value: number, index: number) => number {
+  return (_, i) => {
+    const column = Math.floor(i / blocks) * blocks;
+    return pick(numbers.subarray(column, column + blocks), i - column);
   };
 }
 

@@ -2,7 +2,13 @@
 // caller names the tests' runner, so that this file needs neither Node's nor a browser's.
 
 import { formatHex } from "gyrotron/base";
-import { type Backend, type DecoderShape, type SequenceCache, TensorError } from "gyrotron/tensor";
+import {
+  type Backend,
+  type DecoderShape,
+  type PackedMatrix,
+  type SequenceCache,
+  TensorError,
+} from "gyrotron/tensor";
 import { CaseValues } from "./case-values.ts";
 import { expectedDigest, runConformance } from "./conformance.ts";
 import {
@@ -169,7 +175,7 @@ async function checkMatmulLaws(backend: Backend, equal: SuiteRunner["equal"]): P
   };
   const base = await product(left, weights);
   const order = Array.from({ length: k }, (_, i) => (i * 77 + 5) % k);
-  const shuffled = <T extends Int32Array | Int8Array | Int16Array>(m: T): T =>
+  const shuffled = <T extends Int32Array | PackedMatrix["mantissas"]>(m: T): T =>
     m.map((_, i) => m[Math.floor(i / k) * k + order[i % k]!]!) as T;
   const permuted = await product(
     { ...left, mantissas: shuffled(left.mantissas) },

@@ -74,7 +74,10 @@ function quantizeInto(matrix: PackedMatrix, first: number, weights: Float32Array
     scales[c] = scale;
     exponents[c] = exponent;
     if (blockScales !== undefined) {
-      assert(mantissas instanceof Int8Array, "block scales are for weights of 8 bits");
+      assert(
+        mantissas instanceof Int8Array && blockScales instanceof Uint8Array,
+        "block scales are for weights of 8 bits",
+      );
       quantizeBlocks({
         weights: weights.subarray(start, start + inputs),
         ...{ scale, exponent },
@@ -90,11 +93,14 @@ function quantizeInto(matrix: PackedMatrix, first: number, weights: Float32Array
   }
 }
 
-/** The least `D * 2^e` by which the integer `top` covers `largest`. Products here are exact in binary64. */
-function gridOf(largest: number, top: number): { scale: number; exponent: number } {
+/**
+ * The least `D * 2^e` by which the integer `top` covers `largest`, which is below 2^128. Products here are exact in
+ * binary64.
+ */
+export function gridOf(largest: number, top: number): { scale: number; exponent: number } {
   if (largest === 0) return { scale: 128, exponent: EXPONENT_MIN };
   // By floor(log2) of the largest the first e is surely too small; subnormals start at the lowest.
-  const field = bitsFromF32(largest) >>> 23;
+  const field = bitsFromF32(Math.fround(largest)) >>> 23;
   let exponent = field === 0 ? EXPONENT_MIN : Math.max(EXPONENT_MIN, field - 127 - 14 - 9);
   while (largest > top * 255 * powerOfTwo(exponent)) exponent++;
   let scale = 128;

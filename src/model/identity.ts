@@ -82,9 +82,9 @@ export function modelIdentity(weights: DecoderWeights): Uint8Array {
 
 /** SHA-256 of a matrix's arrays. */
 export function hashMatrix(matrix: PackedMatrix): Uint8Array {
-  const { mantissas, blockScales, scales, exponents } = matrix;
-  if (blockScales === undefined) return hashArrays(mantissas, scales, exponents);
-  return hashArrays(mantissas, blockScales, scales, exponents);
+  const { mantissas, blockScales, blockOffsets, scales, exponents } = matrix;
+  const blocks = [blockScales, blockOffsets].filter((array) => array !== undefined);
+  return hashArrays(mantissas, ...blocks, scales, exponents);
 }
 
 /** As of an array that holds the whole table. */

@@ -10,6 +10,15 @@ import {
   type LayerVectors,
 } from "gyrotron/tensor";
 import { ModelError } from "./error.ts";
+import type { LevelMatrix } from "./level-matrix.ts";
+
+/** A matrix of a layer. */
+export type LayerMatrix = "query" | "key" | "value" | "attentionOutput" | "gate" | "up" | "down";
+
+export const LAYER_MATRICES: readonly LayerMatrix[] = [
+  ...(["query", "key", "value", "attentionOutput"] as const),
+  ...(["gate", "up", "down"] as const),
+];
 
 /** One layer's tensors, matrices `[outputs, inputs]` row-major. All layers have the same. */
 export interface SourceLayer extends LayerVectors {
@@ -23,6 +32,8 @@ export interface SourceLayer extends LayerVectors {
   readonly gate?: Float32Array;
   readonly up: Float32Array;
   readonly down: Float32Array;
+  /** How to read those matrices as levels whose files have them: the same numbers, before they are f32. */
+  readonly levels?: { readonly [K in LayerMatrix]?: () => LevelMatrix };
 }
 
 /** What a file says of a decoder besides its tensors. */

@@ -6,7 +6,13 @@ import { join } from "node:path";
 import test from "node:test";
 import fc from "fast-check";
 import { DecodeError } from "gyrotron/base";
-import { f32FromBits, quantizeBlockColumn, quantizeColumn } from "gyrotron/numerics";
+import {
+  f32FromBits,
+  quantizeBlockColumn,
+  quantizeColumn,
+  quantizeLevelColumn,
+} from "gyrotron/numerics";
+import { widenMatrix } from "gyrotron/tensor";
 import { quantizeColumns } from "./column-quantize.ts";
 import { halfToF32, importFloats } from "./float-import.ts";
 import {
@@ -25,6 +31,7 @@ import {
   sampleFloats,
   tokenizerFile,
 } from "./sample-files.ts";
+import { quantizeLevels } from "./level-matrix.ts";
 import { Safetensors } from "./safetensors.ts";
 
 const seed = Number(process.env["GYROTRON_SEED"] ?? 7);
@@ -134,6 +141,44 @@ test("block scales: the fast quantizer is the definition", () => {
       assert.deepEqual(Array.from(fast.blockScales ?? []), slow.blockScales);
       assert.equal(fast.scales[0], slow.scale);
       assert.equal(fast.exponents[0], slow.exponent);
+    }),
+    { seed, numRuns: 1000 },
+  );
+});
+
+test("levels: the fast quantizer is the definition, and stays within its bounds", () => {
+  const half = fc
+    .tuple(fc.integer({ min: -2047, max: 2047 }), fc.integer({ min: -24, max: 4 }))
+    .map(([mantissa, exponent]) => mantissa * 2 ** exponent);
+  const block = fc.record({
+    levels: fc.array(fc.integer({ min: 0, max: 15 }), { minLength: 32, maxLength: 32 }),
+    step: fc.tuple(half, fc.integer({ min: 0, max: 63 })).map(([scale, s]) => scale * s),
+    low: fc.tuple(half, fc.integer({ min: 0, max: 63 })).map(([scale, s]) => scale * s),
+  });
+  fc.assert(
+    fc.property(fc.array(block, { minLength: 1, maxLength: 4 }), (blocks) => {
+      const inputs = blocks.length * 32;
+      const fast = quantizeLevels(
+        {
+          levels: Uint8Array.from(blocks.flatMap(({ levels }) => levels)),
+          steps: Float32Array.from(blocks, ({ step }) => step),
+          lows: Float32Array.from(blocks, ({ low }) => low),
+        },
+        { outputs: 1, inputs },
+      );
+      const slow = quantizeLevelColumn(blocks);
+      const unpacked = Array.from(fast.mantissas).flatMap((pair) => [pair & 15, pair >> 4]);
+      assert.deepEqual(unpacked, slow.mantissas.map(Number));
+      assert.deepEqual(Array.from(fast.blockScales ?? []), slow.blockScales);
+      assert.deepEqual(Array.from(fast.blockOffsets ?? []), slow.blockOffsets);
+      assert.equal(fast.scales[0], slow.scale);
+      assert.equal(fast.exponents[0], slow.exponent);
+      const unit = slow.scale * 2 ** slow.exponent;
+      widenMatrix(fast).mantissas.forEach((integer, k) => {
+        const { levels, step, low } = blocks[k >> 5]!;
+        const exact = (low + step * levels[k & 31]!) / unit;
+        assert.ok(Math.abs(integer) <= 8190 && Math.abs(integer - exact) <= 4.25);
+      });
     }),
     { seed, numRuns: 1000 },
   );

@@ -1,6 +1,7 @@
 // Preparation: a model's f32 tensors become the engine's formats, exactly and once. The result is content
 // addressed: equal files and precision give equal identities on every machine.
 
+import { present } from "gyrotron/base";
 import { rotarySteps } from "gyrotron/numerics";
 import {
   decoderWidthsOf,
@@ -18,7 +19,8 @@ import {
 import { quantizeColumns, quantizeTable } from "./column-quantize.ts";
 import { ModelError } from "./error.ts";
 import { modelIdentity } from "./identity.ts";
-import type { ModelSource, SourceLayer } from "./model-source.ts";
+import { quantizeLevels } from "./level-matrix.ts";
+import type { LayerMatrix, ModelSource, SourceLayer } from "./model-source.ts";
 
 /** A model ready to run on any backend. */
 export interface PreparedModel {
@@ -49,8 +51,17 @@ export function prepareModel(
   const shape = { ...source.shape, context: checkedContext(source, context) };
   const { width, hidden, heads, kvHeads, headSize } = shape;
   const bits = weightBitsOf(precision);
-  const pack = (values: Float32Array, outputs: number, inputs: number): PackedMatrix =>
-    quantizeColumns(values, { outputs, inputs, bits, blocks: bits === 8 });
+  const pack = (
+    layer: SourceLayer,
+    name: LayerMatrix,
+    outputs: number,
+    inputs: number,
+  ): PackedMatrix => {
+    const levels = bits === 8 ? layer.levels?.[name] : undefined;
+    if (levels !== undefined) return quantizeLevels(levels(), { outputs, inputs });
+    const values = present(layer[name]);
+    return quantizeColumns(values, { outputs, inputs, bits, blocks: bits === 8 });
+  };
   const attended = heads * headSize;
   const keys = kvHeads * headSize;
   const weights: DecoderWeights = {
@@ -62,14 +73,14 @@ export function prepareModel(
     ...(positions !== undefined && { positions: { ...positions, vocabulary: context } }),
     layers: source.layers.map((layer) => ({
       attentionGain: layer.attentionGain,
-      query: pack(layer.query, attended, width),
-      key: pack(layer.key, keys, width),
-      value: pack(layer.value, keys, width),
-      attentionOutput: pack(layer.attentionOutput, width, attended),
+      query: pack(layer, "query", attended, width),
+      key: pack(layer, "key", keys, width),
+      value: pack(layer, "value", keys, width),
+      attentionOutput: pack(layer, "attentionOutput", width, attended),
       feedForwardGain: layer.feedForwardGain,
-      ...gateOf(layer, (gate) => pack(gate, hidden, width)),
-      up: pack(layer.up, hidden, width),
-      down: pack(layer.down, width, hidden),
+      ...(design.feedForward === "swiglu" && { gate: pack(layer, "gate", hidden, width) }),
+      up: pack(layer, "up", hidden, width),
+      down: pack(layer, "down", width, hidden),
       ...Object.fromEntries(layerVectorsOf(layer).map((name) => [name, layer[name]])),
     })),
     finalGain: source.finalGain,
@@ -98,14 +109,6 @@ function checkedContext({ shape }: ModelSource, context: number): number {
   if (Number.isInteger(context) && context >= 1 && context <= shape.context) return context;
   const [what, limit] = ["positions of the context", shape.context];
   throw new ModelError({ code: "model/limit", what, limit, actual: context });
-}
-
-function gateOf(
-  layer: SourceLayer,
-  pack: (gate: Float32Array) => PackedMatrix,
-): { gate?: PackedMatrix } {
-  const { gate } = layer;
-  return gate === undefined ? {} : { gate: pack(gate) };
 }
 
 /** The classifier's own weights, or those of the embedding. */

@@ -4,9 +4,14 @@ import assert from "node:assert/strict";
 import test from "node:test";
 import fc from "fast-check";
 import { concatBytes, DecodeError, equalBytes, present, utf8Bytes } from "gyrotron/base";
-import { PRECISIONS } from "gyrotron/tensor";
+import { checkPackedMatrix, type Precision, PRECISIONS, TensorError } from "gyrotron/tensor";
 import { byteSource } from "./byte-source.ts";
-import { ggufFile } from "./gguf/sample-gguf.ts";
+import {
+  ggufFile,
+  sampleLevelTensors,
+  sampleMetadata,
+  type SampleTensor,
+} from "./gguf/sample-gguf.ts";
 import {
   decodeGgufHeader,
   decodeGgufModel,
@@ -20,8 +25,8 @@ import {
 
 const seed = Number(process.env["GYROTRON_SEED"] ?? 7);
 
-function sample(precision: (typeof PRECISIONS)[number]): PreparedFile {
-  const file = byteSource(ggufFile());
+function sample(precision: Precision, tensors?: readonly SampleTensor[]): PreparedFile {
+  const file = byteSource(ggufFile(sampleMetadata(), tensors));
   const header = decodeGgufHeader(file);
   const model = prepareModel(decodeGgufModel(file, header), precision);
   const frame = { kind: "template", source: "{{ messages[0].content }}" } as const;
@@ -43,6 +48,31 @@ for (const precision of PRECISIONS) {
     assert.deepEqual(concatBytes(...encodePreparedFile(after)), bytes);
   });
 }
+
+test("levels come back as they were, rows alone too; what leaves 14 bits is refused", () => {
+  const before = sample("w8a14", sampleLevelTensors());
+  const bytes = concatBytes(...encodePreparedFile(before));
+  const after = decodePreparedFile(byteSource(bytes));
+  assert.deepEqual(modelIdentity(after.model.weights), before.model.identity);
+  assert.notDeepEqual(before.model.identity, sample("w8a14").model.identity);
+  assert.deepEqual(concatBytes(...encodePreparedFile(after)), bytes);
+  const [was, up] = [before.model.weights.layers[0]!.up, after.model.weights.layers[0]!.up];
+  assert.deepEqual(
+    [up.bits, up.blockScales, up.blockOffsets],
+    [4, was.blockScales, was.blockOffsets],
+  );
+  const rows = new Uint8Array(up.inputs);
+  present(up.readRows)(3, rows);
+  assert.deepEqual(rows, was.mantissas.subarray(1.5 * up.inputs, 2.5 * up.inputs));
+  checkPackedMatrix(up);
+  // The largest offset that there is: with any step above it too large. The gate has the same blocks and comes first.
+  const offsets = bytesOf(was.blockOffsets!);
+  const at = bytes.findIndex((_, i) => i % 64 === 0 && startsWith(bytes, i, offsets));
+  const damaged = bytes.slice();
+  damaged.set([0xff, 0x1f], at);
+  const { model } = decodePreparedFile(byteSource(damaged));
+  assert.throws(() => checkPackedMatrix(present(model.weights.layers[0]!.gate)), TensorError);
+});
 
 test("weights are read when they are asked for, and only those", () => {
   const bytes = concatBytes(...encodePreparedFile(sample("w8a14")));
@@ -81,7 +111,7 @@ test("damaged files end in a named error, or in a model of another identity", ()
   };
   assert.equal(read(file), "same");
   assert.match(read(utf8Bytes("gyrotron printed 2\n...")), /no prepared model/);
-  assert.match(read(utf8Bytes("gyrotron prepared 1\n...")), /by another version: add the model/);
+  assert.match(read(utf8Bytes("gyrotron prepared 2\n...")), /by another version: add the model/);
   assert.match(read(file.subarray(0, 22)), /cut off/);
   assert.match(read(file.subarray(0, 25)), /header length out of range/);
   assert.match(read(file.subarray(0, -64)), /bytes expected/);
@@ -98,3 +128,11 @@ test("damaged files end in a named error, or in a model of another identity", ()
   );
   assert.ok(refused > 200, `${refused} of 400 noticed`);
 });
+
+function bytesOf(array: ArrayBufferView): Uint8Array {
+  return new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
+}
+
+function startsWith(bytes: Uint8Array, at: number, part: Uint8Array): boolean {
+  return equalBytes(bytes.subarray(at, at + part.length), part);
+}

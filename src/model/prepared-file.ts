@@ -1,6 +1,6 @@
 // A prepared model as one file: what its identity is made of, with tokenizer and frame, laid out so that a
 // backend can read matrix after matrix and nothing else is ever in memory. Little end first:
-// "gyrotron prepared 2\n", u32 length of the header, the header (codec below), then at multiples of 64 bytes
+// "gyrotron prepared 3\n", u32 length of the header, the header (codec below), then at multiples of 64 bytes
 // the sections: each layer's tensors, the final gain, the classifier, and last the embedding table in f32.
 
 import {
@@ -16,6 +16,7 @@ import {
 } from "gyrotron/base";
 import { bitsFromF32, f32FromBits } from "gyrotron/numerics";
 import {
+  BLOCK_SIZE,
   blocksOf,
   DECODER_LIMITS,
   type DecoderDesign,
@@ -30,6 +31,7 @@ import {
   LAYER_VECTORS,
   type LayerVector,
   layerVectorSizes,
+  type MatrixBits,
   NORM_KINDS,
   type PackedMatrix,
   POSITION_KINDS,
@@ -42,15 +44,15 @@ import {
 import type { BytePairTable } from "./byte-pair-table.ts";
 import type { ByteSource } from "./byte-source.ts";
 import type { StoredHubTokenizer } from "./hub-tokenizer.ts";
+import { LAYER_MATRICES, type LayerMatrix } from "./model-source.ts";
 import type { PreparedModel } from "./prepare.ts";
 
-const MAGIC: Uint8Array = utf8Bytes("gyrotron prepared 2\n");
+const MAGIC: Uint8Array = utf8Bytes("gyrotron prepared 3\n");
 /** What files of every version begin with; the version is the digit behind. */
 const FAMILY: Uint8Array = MAGIC.subarray(0, MAGIC.length - 2);
 const HEADER_BYTES_MAX: number = 128 * MIB;
 const ALIGNMENT = 64;
-const MATRICES = ["query", "key", "value", "attentionOutput", "gate", "up", "down"] as const;
-type MatrixName = (typeof MATRICES)[number];
+const MANTISSAS = { 4: Uint8Array, 8: Int8Array, 14: Int16Array } as const;
 
 /** How a model's texts become tokens and back. */
 export type StoredTokenizer =
@@ -85,6 +87,8 @@ interface Header {
   design: DecoderDesign;
   /** Vectors that each layer has, in the order of `LAYER_VECTORS`. */
   vectors: LayerVector[];
+  /** For each layer, the matrices that have levels of 4 bits: bit i is that of `LAYER_MATRICES`. */
+  levels: number[];
   rotaryInterleaved: boolean;
   rotarySteps: number[];
   beginToken: number;
@@ -121,6 +125,7 @@ const headerCodec = record<{ [K in keyof Header]: Header[K] }>({
     feedForward: oneOf(...FEED_FORWARD_KINDS),
   }),
   vectors: list(oneOf(...LAYER_VECTORS)),
+  levels: list(u32),
   rotaryInterleaved: bool,
   rotarySteps: list(u32),
   beginToken: u32,
@@ -159,6 +164,7 @@ export function* encodePreparedFile(file: PreparedFile): Generator<Uint8Array> {
     epsilon: bitsFromF32(weights.epsilon),
     design,
     vectors,
+    levels: weights.layers.map(levelsIn),
     rotaryInterleaved: weights.rotaryInterleaved,
     rotarySteps: Array.from(weights.rotarySteps),
     beginToken,
@@ -238,6 +244,13 @@ function checkShape(shape: DecoderShape, header: Header, offset: number): void {
   if (header.rotarySteps.length !== pairs) throw wrong("rotary steps do not fit the heads");
   if (vectors.some((name, i) => vectors.indexOf(name) !== i || !designHas(design, name)))
     throw wrong("vectors do not fit the design");
+  const { levels } = header;
+  if (levels.length !== shape.layers) throw wrong("levels of layers missing");
+  const mayHaveLevels = weightBitsOf(header.precision) === 8 ? matricesOf(design) : [];
+  const areKnown = (set: number): boolean =>
+    set < 2 ** LAYER_MATRICES.length &&
+    LAYER_MATRICES.every((name) => !hasLevels(set, name) || mayHaveLevels.includes(name));
+  if (!levels.every(areKnown)) throw wrong("levels do not fit the design");
   const biases = ["attentionNormBias", "feedForwardNormBias"] as const;
   if (design.norm === "layer" && !biases.every((name) => vectors.includes(name)))
     throw wrong("biases of the norms missing");
@@ -255,7 +268,7 @@ function openWeights(
 ): DecoderWeights {
   const { width, hidden, heads, kvHeads, headSize, vocabulary } = shape;
   const [attended, keys] = [heads * headSize, kvHeads * headSize];
-  const sizes: Readonly<Record<MatrixName, readonly [number, number]>> = {
+  const sizes: Readonly<Record<LayerMatrix, readonly [number, number]>> = {
     query: [attended, width],
     key: [keys, width],
     value: [keys, width],
@@ -266,12 +279,12 @@ function openWeights(
   };
   const { design } = header;
   const lengths = layerVectorSizes(shape);
-  const openLayer = (): DecoderLayer => {
+  const openLayer = (levels: number): DecoderLayer => {
     const attentionGain = reader.floats(width);
     const feedForwardGain = reader.floats(width);
     const vectors = header.vectors.map((name) => [name, reader.floats(lengths[name])] as const);
     const matrices = matricesOf(design).map(
-      (name) => [name, reader.matrix(...sizes[name], bits)] as const,
+      (name) => [name, reader.matrix(...sizes[name], hasLevels(levels, name) ? 4 : bits)] as const,
     );
     const readers = [...vectors, ...matrices];
     const layer = Object.defineProperties(
@@ -284,7 +297,7 @@ function openWeights(
     );
     return layer as DecoderLayer;
   };
-  const layers = Array.from({ length: shape.layers }, openLayer);
+  const layers = header.levels.map(openLayer);
   const finalGain = reader.floats(width);
   const finalNormBias = design.norm === "layer" ? reader.floats(width) : undefined;
   const classifier = reader.matrix(vocabulary, width, bits);
@@ -311,10 +324,18 @@ function openWeights(
   };
 }
 
+function levelsIn(layer: DecoderLayer): number {
+  return LAYER_MATRICES.reduce((set, name, i) => set | (layer[name]?.bits === 4 ? 1 << i : 0), 0);
+}
+
+function hasLevels(levels: number, name: LayerMatrix): boolean {
+  return ((levels >>> LAYER_MATRICES.indexOf(name)) & 1) === 1;
+}
+
 /** Matrices of a design's layers, in the order of the file. */
-function matricesOf(design: DecoderDesign): readonly MatrixName[] {
-  if (design.feedForward === "swiglu") return MATRICES;
-  return MATRICES.filter((name) => name !== "gate");
+function matricesOf(design: DecoderDesign): readonly LayerMatrix[] {
+  if (design.feedForward === "swiglu") return LAYER_MATRICES;
+  return LAYER_MATRICES.filter((name) => name !== "gate");
 }
 
 /** Lays sections out one after the other and reads them when asked. */
@@ -345,11 +366,13 @@ class SectionReader {
     };
   }
 
-  matrix(outputs: number, inputs: number, bits: WeightBits): () => PackedMatrix {
-    const rowBytes = (inputs * (bits === 8 ? 8 : 16)) / 8;
+  matrix(outputs: number, inputs: number, bits: MatrixBits): () => PackedMatrix {
+    if (bits === 4 && inputs % BLOCK_SIZE !== 0)
+      throw decodeError(`levels of ${inputs} inputs`, this.end);
+    const rowBytes = (inputs * (bits === 14 ? 16 : bits)) / 8;
     const offset = this.end;
     const mantissas = this.#section(outputs * rowBytes);
-    const blockScales = bits === 8 ? this.#section(outputs * blocksOf(inputs)) : undefined;
+    const readBlocks = this.#blocks(outputs * blocksOf(inputs), bits);
     const scales = this.#section(outputs);
     const exponents = this.#section(outputs * 2);
     return () => {
@@ -357,7 +380,7 @@ class SectionReader {
         outputs,
         inputs,
         bits,
-        ...(blockScales !== undefined && { blockScales: new Uint8Array(blockScales()) }),
+        ...readBlocks(),
         scales: new Uint8Array(scales()),
         exponents: new Int16Array(exponents()),
         readRows: (first: number, target: Uint8Array) => {
@@ -366,7 +389,7 @@ class SectionReader {
       };
       // Whoever takes the rows as they come never has the array, nor do those who only list what there is.
       const get = (): PackedMatrix["mantissas"] => {
-        const value = bits === 8 ? new Int8Array(mantissas()) : new Int16Array(mantissas());
+        const value = new MANTISSAS[bits](mantissas());
         Object.defineProperty(matrix, "mantissas", { value, enumerable: true });
         return value;
       };
@@ -375,6 +398,24 @@ class SectionReader {
         configurable: true,
       }) as PackedMatrix;
     };
+  }
+
+  /** What the blocks of a matrix have. */
+  #blocks(
+    count: number,
+    bits: MatrixBits,
+  ): () => Pick<PackedMatrix, "blockScales" | "blockOffsets"> {
+    if (bits === 14) return () => ({});
+    if (bits === 8) {
+      const scales = this.#section(count);
+      return () => ({ blockScales: new Uint8Array(scales()) });
+    }
+    const scales = this.#section(2 * count);
+    const offsets = this.#section(2 * count);
+    return () => ({
+      blockScales: new Uint16Array(scales()),
+      blockOffsets: new Int16Array(offsets()),
+    });
   }
 
   #section(length: number): () => ArrayBuffer {
@@ -393,9 +434,10 @@ class SectionReader {
 }
 
 function* matrixParts(matrix: PackedMatrix): Generator<Uint8Array> {
-  const { mantissas, blockScales, scales, exponents } = matrix;
+  const { mantissas, blockScales, blockOffsets, scales, exponents } = matrix;
   yield* aligned(bytesOf(mantissas));
-  if (blockScales !== undefined) yield* aligned(blockScales);
+  if (blockScales !== undefined) yield* aligned(bytesOf(blockScales));
+  if (blockOffsets !== undefined) yield* aligned(bytesOf(blockOffsets));
   yield* aligned(scales);
   yield* aligned(bytesOf(exponents));
 }

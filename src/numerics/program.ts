@@ -89,6 +89,48 @@ export function quantizeBlockColumn(
   return { mantissas, exponent, scale, blockScales };
 }
 
+/** A block of weights as its file has it: `low + level * step`; both are multiples of 2^-24 below 2^22. */
+export interface LevelBlock {
+  /** 0..15 each, 32 of them. */
+  readonly levels: readonly number[];
+  readonly step: number;
+  readonly low: number;
+}
+
+/** Section 2.3: levels of 4 bits, with a multiplier and an offset for each 32 weights. */
+export function quantizeLevelColumn(
+  column: readonly LevelBlock[],
+): BfpColumn & { blockScales: number[]; blockOffsets: number[] } {
+  // In units of 2^-25, so that 7.5 steps are an integer.
+  const blocks = column.map(({ levels, step, low }) => {
+    const [d, first] = [BigInt(step * 2 ** 24) * 2n, BigInt(low * 2 ** 24) * 2n];
+    if (d >= 0n) return { levels, step: d, low: first };
+    return { levels: levels.map((q) => 15 - q), step: -d, low: first + 15n * d };
+  });
+  let largest = 0n;
+  for (const { step, low } of blocks) {
+    for (const end of [low, low + 15n * step]) {
+      const magnitude = end < 0n ? -end : end;
+      if (magnitude > largest) largest = magnitude;
+    }
+  }
+  const { exponent, scale } = columnGrid({ mantissa: largest, exponent: -25 }, 8186n);
+  const up = (n: bigint): bigint => n << BigInt(Math.max(0, -25 - exponent));
+  const unit = BigInt(scale) << BigInt(Math.max(0, exponent + 25));
+  const blockScales = blocks.map(({ step }) => roundDivide(up(step), unit));
+  const blockOffsets = blocks.map(({ step, low }, b) => {
+    // All twice, because of the halves.
+    const middle = up(2n * low + 15n * step);
+    return roundDivide(middle - 15n * blockScales[b]! * unit, 2n * unit);
+  });
+  return {
+    mantissas: blocks.flatMap(({ levels }) => levels.map(BigInt)),
+    ...{ exponent, scale },
+    blockScales: blockScales.map(Number),
+    blockOffsets: blockOffsets.map(Number),
+  };
+}
+
 /** The least multiplier by which 127 covers a block. */
 function leastCovering(block: readonly number[], scale: number, exponent: number): number {
   const largest = largestMagnitude(block);

@@ -3,7 +3,7 @@
 
 import type { DecoderDesign, LayerVectors } from "./decoder-design.ts";
 import type { EmbeddingTable } from "./embedding-table.ts";
-import type { ActivationBits, Precision, WeightBits } from "./precision.ts";
+import type { ActivationBits, MatrixBits, Precision } from "./precision.ts";
 
 /** Sizes of a decoder; cost depends on these alone. */
 export interface DecoderShape {
@@ -32,31 +32,43 @@ export const DECODER_LIMITS: Readonly<DecoderShape> = {
 
 /** Weights of a matrix that share a multiplier: so many consecutive inputs of an output. */
 export const BLOCK_SIZE = 32;
-/** The largest multiplier: times a mantissa of 8 bits it is within 14 bits. */
+/** The largest multiplier of mantissas of 8 bits: times one of them it is within 14 bits. */
 export const BLOCK_SCALE_MAX = 64;
+/** The highest of 16 levels. */
+export const LEVEL_MAX = 15;
+/** The largest integer that levels stand for: that of 14 bits. */
+export const LEVEL_WEIGHT_MAX = 8191;
 
 /** Blocks of an output with so many inputs; the last may be short. */
 export function blocksOf(inputs: number): number {
   return Math.ceil(inputs / BLOCK_SIZE);
 }
 
-/** Weights `[outputs, inputs]` on the grid of each output: `mantissa * blockScale * scale * 2^exponent`. */
+/**
+ * Weights `[outputs, inputs]` on the grid of each output:
+ * `(mantissa * blockScale + blockOffset) * scale * 2^exponent`.
+ */
 export interface PackedMatrix {
   readonly outputs: number;
   readonly inputs: number;
-  readonly bits: WeightBits;
-  /** Row-major `[outputs, inputs]`; Int8Array for 8 bits, Int16Array for 14. */
-  readonly mantissas: Int8Array | Int16Array;
+  readonly bits: MatrixBits;
+  /**
+   * Row-major `[outputs, inputs]`; Int8Array for 8 bits, Int16Array for 14. For 4 bits a Uint8Array of levels 0..15,
+   * two a byte, the lower half first; inputs are a multiple of 32 then.
+   */
+  readonly mantissas: Int8Array | Int16Array | Uint8Array;
   /**
    * Of a matrix in a file, whose `mantissas` are read when they are asked for: reads those of the rows from `first`
    * on, as many as `target` has room for, so that a device takes them without an array of all.
    */
   readRows?(first: number, target: Uint8Array): void;
   /**
-   * 1..64, row-major `[outputs, ceil(inputs / 32)]`: one for each 32 inputs of an output. Only with 8 bits;
-   * without them all are 1.
+   * Row-major `[outputs, ceil(inputs / 32)]`: one for each 32 inputs of an output. With 8 bits 1..64, or absent
+   * where all are 1; with 4 bits 0..1092 as Uint16Array; never with 14.
    */
-  readonly blockScales?: Uint8Array;
+  readonly blockScales?: Uint8Array | Uint16Array;
+  /** As block scales, with 4 bits only: each level's integer is within 14 bits. */
+  readonly blockOffsets?: Int16Array;
   /** 128..255, one per output. */
   readonly scales: Uint8Array;
   /** One per output. */

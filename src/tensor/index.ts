@@ -7,5 +7,6 @@ export * from "./embedding-table.ts";
 export * from "./error.ts";
 export * from "./op-check.ts";
 export * from "./precision.ts";
+export * from "./wide-matrix.ts";
 export * from "./graph/index.ts";
 export * from "./gradient/index.ts";

@@ -2,7 +2,14 @@
 
 import type { BfpRows, OpCall } from "./backend-contract.ts";
 import type { PackedMatrix } from "./decoder-shape.ts";
-import { BLOCK_SCALE_MAX, blocksOf, DECODER_LIMITS } from "./decoder-shape.ts";
+import {
+  BLOCK_SCALE_MAX,
+  BLOCK_SIZE,
+  blocksOf,
+  DECODER_LIMITS,
+  LEVEL_MAX,
+  LEVEL_WEIGHT_MAX,
+} from "./decoder-shape.ts";
 import { TensorError } from "./error.ts";
 import { ATTENTION_BITS, mantissaMax } from "./precision.ts";
 
@@ -67,23 +74,49 @@ export function checkPackedMatrix(weights: PackedMatrix): void {
   require("matmul", weights.scales.length === weights.outputs, "one scale per output expected");
   require("matmul", weights.exponents.length ===
     weights.outputs, "one exponent per output expected");
+  if (weights.bits === 4) return checkLevels(weights);
   const { blockScales } = weights;
+  require("matmul", weights.blockOffsets === undefined, "block offsets are for levels of 4 bits");
   if (blockScales === undefined) return;
-  require("matmul", weights.bits === 8, "block scales are for weights of 8 bits");
+  require("matmul", weights.bits === 8 &&
+    blockScales instanceof Uint8Array, "block scales are for weights of 8 bits");
   require("matmul", blockScales.length ===
     weights.outputs * blocksOf(weights.inputs), "one block scale per 32 inputs expected");
   require("matmul", areBlockScales(blockScales), "block scale out of range");
 }
 
 function checkMantissas({ mantissas, outputs, inputs, bits }: PackedMatrix): void {
-  require("matmul", mantissas.length === outputs * inputs, "mantissas missing");
-  require("matmul", mantissas instanceof (bits === 8 ? Int8Array : Int16Array), "mantissa type");
+  require("matmul", mantissas.length ===
+    outputs * inputs * (bits === 4 ? 0.5 : 1), "mantissas missing");
+  const types = { 4: Uint8Array, 8: Int8Array, 14: Int16Array };
+  require("matmul", mantissas instanceof types[bits], "mantissa type");
 }
 
 /** A loop, because a model has millions of them. */
-function areBlockScales(scales: Uint8Array): boolean {
+function areBlockScales(scales: ArrayLike<number>): boolean {
   for (let i = 0; i < scales.length; i++) {
     if (scales[i]! < 1 || scales[i]! > BLOCK_SCALE_MAX) return false;
+  }
+  return true;
+}
+
+function checkLevels({ outputs, inputs, blockScales, blockOffsets }: PackedMatrix): void {
+  const blocks = outputs * blocksOf(inputs);
+  require("matmul", inputs % BLOCK_SIZE === 0, "levels come in blocks of 32 inputs");
+  if (
+    !(blockScales instanceof Uint16Array && blockScales.length === blocks) ||
+    blockOffsets?.length !== blocks
+  )
+    return require("matmul", false, "a block scale and offset per 32 inputs expected");
+  require("matmul", areLevels(blockScales, blockOffsets), "levels leave 14 bits");
+}
+
+/** Whether the lowest and the highest level of each block are integers of 14 bits. */
+function areLevels(scales: Uint16Array, offsets: Int16Array): boolean {
+  for (let i = 0; i < scales.length; i++) {
+    const lowest = offsets[i]!;
+    if (lowest < -LEVEL_WEIGHT_MAX || lowest + LEVEL_MAX * scales[i]! > LEVEL_WEIGHT_MAX)
+      return false;
   }
   return true;
 }

@@ -7,8 +7,10 @@ export type Precision = "w8a8" | "w8a14" | "w14a14";
 export const PRECISIONS: readonly Precision[] = ["w8a8", "w8a14", "w14a14"];
 export const PRECISION_DEFAULT: Precision = "w8a14";
 
-/** Width of a weight mantissa. */
+/** Width of a weight mantissa that a precision stands for. */
 export type WeightBits = 8 | 14;
+/** Width of a matrix's mantissas: where the file has levels of 4 bits, 8 bits stand for those. */
+export type MatrixBits = 4 | WeightBits;
 /** Width of an activation mantissa. */
 export type ActivationBits = 8 | 14 | 15 | 16;
 

@@ -160,10 +160,14 @@ interface BfpUnit {
 
 /** Section 2.2: mantissa times the scale of its block. */
 function integerWeight(weights: PackedMatrix, c: number, k: number): bigint {
-  const { inputs, mantissas, blockScales } = weights;
-  const blocks = Math.ceil(inputs / 32);
-  const scale = blockScales === undefined ? 1 : present(blockScales[c * blocks + (k >> 5)]);
-  return BigInt(present(mantissas[c * inputs + k])) * BigInt(scale);
+  const { inputs, bits, mantissas, blockScales, blockOffsets } = weights;
+  const block = c * Math.ceil(inputs / 32) + (k >> 5);
+  const scale = blockScales === undefined ? 1 : present(blockScales[block]);
+  const offset = blockOffsets === undefined ? 0 : present(blockOffsets[block]);
+  const at = c * inputs + k;
+  const stored = present(mantissas[bits === 4 ? at >> 1 : at]);
+  const mantissa = bits === 4 ? (at % 2 === 0 ? stored & 15 : stored >> 4) : stored;
+  return BigInt(mantissa) * BigInt(scale) + BigInt(offset);
 }
 
 /** Section 8 for one head. */

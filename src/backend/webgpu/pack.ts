@@ -2,7 +2,13 @@
 // exponents in one word, in parts that fit a binding.
 
 import { present } from "gyrotron/base";
-import { type BfpRows, blocksOf, checkPackedMatrix, type PackedMatrix } from "gyrotron/tensor";
+import {
+  type BfpRows,
+  blocksOf,
+  checkPackedMatrix,
+  inOneForm,
+  type PackedMatrix,
+} from "gyrotron/tensor";
 import type { WebGpuDevice } from "./device.ts";
 import type { GpuBuffer } from "./gpu-interface.ts";
 import type { Limbs } from "./kernels/activation.ts";
@@ -46,10 +52,11 @@ export function placeMatrices(
   isInterleaved = false,
 ): DeviceMatrix {
   for (const matrix of matrices) checkPackedMatrix(matrix);
-  const { inputs, bits } = present(matrices[0]);
+  const placed = inOneForm(matrices, [8, 14]);
+  const { inputs, bits } = present(placed[0]);
   const limbs: WeightLimbs = bits === 8 ? 1 : 2;
   const vectors = vectorsOf(inputs);
-  const columns = isInterleaved ? interleaved(matrices) : matrices.flatMap(columnsOf);
+  const columns = isInterleaved ? interleaved(placed) : placed.flatMap(columnsOf);
   // Behind weights of one byte stand the multipliers, one byte each.
   const bytesOfColumn = 16 * (limbs === 1 ? vectors + Math.ceil(vectors / 32) : 2 * vectors);
   // Pairs of interleaved outputs stay together.
@@ -111,7 +118,7 @@ function interleaved(matrices: readonly PackedMatrix[]): Column[] {
 }
 
 function writeLimbs(
-  row: Int8Array | Int16Array | Int32Array,
+  row: Int32Array | PackedMatrix["mantissas"],
   limbs: Limbs,
   vectors: number,
   bytes: Int8Array,

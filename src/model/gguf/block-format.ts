@@ -5,6 +5,7 @@
 
 import { f32FromBits } from "gyrotron/numerics";
 import { halfToF32 } from "../float-import.ts";
+import type { LevelMatrix } from "../level-matrix.ts";
 
 /** A storage format. */
 export interface BlockFormat {
@@ -15,6 +16,8 @@ export interface BlockFormat {
   readonly bytes: number;
   /** Reads the block at `at` into `out` from `to` on. Not finite where the file is not. */
   readonly read: (view: DataView, at: number, out: Float32Array, to: number) => void;
+  /** Of formats with 16 levels for each 32 elements: reads the block's, `to` elements from the start. */
+  readonly readLevels?: (view: DataView, at: number, out: LevelMatrix, to: number) => void;
 }
 
 /** The format of a number in the tensor table, or undefined if it is unknown. */
@@ -39,6 +42,22 @@ function readNibbles(
     out[to + j] = low * scale + offset + 0;
     out[to + j + 16] = up * scale + offset + 0;
   }
+}
+
+/** 32 levels in 16 bytes, low ones first. */
+function readLevels(
+  view: DataView,
+  out: LevelMatrix,
+  block: { to: number; at: number; step: number; low: number },
+): void {
+  const { to, at, step, low } = block;
+  for (let j = 0; j < 16; j++) {
+    const q = byte(view, at + j);
+    out.levels[to + j] = q & 15;
+    out.levels[to + j + 16] = q >> 4;
+  }
+  out.steps[to / 32] = step;
+  out.lows[to / 32] = low;
 }
 
 /** Scale and minimum of sub-block `j` of eight, 6 bits each, packed into 12 bytes. */
@@ -66,6 +85,20 @@ function readK45(
       const fifth = high < 0 ? 0 : ((byte(view, high + l) >> sub) & 1) << 4;
       out[to + sub * 32 + l] = scale * s * (nibble | fifth) - minimum * m + 0;
     }
+  }
+}
+
+/** The same of Q4_K as levels: eight blocks of 32. */
+function readLevelsK4(view: DataView, at: number, out: LevelMatrix, to: number): void {
+  const [scale, minimum] = [half(view, at), half(view, at + 2)];
+  for (let sub = 0; sub < 8; sub++) {
+    const [s, m] = scaleAndMinimum(view, at + 4, sub);
+    const run = at + 16 + (sub >> 1) * 32;
+    for (let l = 0; l < 32; l++) {
+      out.levels[to + sub * 32 + l] = (byte(view, run + l) >> ((sub & 1) * 4)) & 15;
+    }
+    out.steps[to / 32 + sub] = scale * s;
+    out.lows[to / 32 + sub] = 0 - minimum * m;
   }
 }
 
@@ -120,6 +153,10 @@ const FORMATS: ReadonlyMap<number, BlockFormat> = new Map<number, BlockFormat>([
         const scale = half(view, at);
         readNibbles(view, out, { to, at: at + 2, scale, offset: -8 * scale, high: 0 });
       },
+      readLevels(view, at, out, to) {
+        const step = half(view, at);
+        readLevels(view, out, { to, at: at + 2, step, low: -8 * step });
+      },
     },
   ],
   [
@@ -131,6 +168,10 @@ const FORMATS: ReadonlyMap<number, BlockFormat> = new Map<number, BlockFormat>([
       read(view, at, out, to) {
         const [scale, offset] = [half(view, at), half(view, at + 2)];
         readNibbles(view, out, { to, at: at + 4, scale, offset, high: 0 });
+      },
+      readLevels(view, at, out, to) {
+        const [step, low] = [half(view, at), half(view, at + 2)];
+        readLevels(view, out, { to, at: at + 4, step, low });
       },
     },
   ],
@@ -223,6 +264,7 @@ const FORMATS: ReadonlyMap<number, BlockFormat> = new Map<number, BlockFormat>([
       read(view, at, out, to) {
         readK45(view, out, { to, at, quants: at + 16, high: -1 });
       },
+      readLevels: readLevelsK4,
     },
   ],
   [

@@ -5,7 +5,12 @@ import { designHas, type LayerVector, layerVectorSizes, LLAMA_DESIGN } from "gyr
 import type { ByteSource } from "../byte-source.ts";
 import { ModelError } from "../error.ts";
 import { lazyLayer, type LayerReaders } from "../lazy-layer.ts";
-import type { ModelSource, SourceLayer } from "../model-source.ts";
+import {
+  LAYER_MATRICES,
+  type LayerMatrix,
+  type ModelSource,
+  type SourceLayer,
+} from "../model-source.ts";
 import type { GgufHeader } from "./container.ts";
 import { decodeGgufSettings } from "./settings.ts";
 import { GgufTensors } from "./tensor-reader.ts";
@@ -101,19 +106,41 @@ function vectorReaders(
 function llamaLayer(tensors: GgufTensors, layer: number, shape: Shape): LayerReaders<SourceLayer> {
   const { width, hidden, heads, kvHeads, headSize } = shape;
   const [attended, keys] = [heads * headSize, kvHeads * headSize];
-  const expect = (name: string, ...size: readonly number[]): (() => Float32Array) =>
-    tensors.expect(`blk.${layer}.${name}.weight`, size);
-  return {
-    attentionGain: expect("attn_norm", width),
-    query: expect("attn_q", attended, width),
-    key: expect("attn_k", keys, width),
-    value: expect("attn_v", keys, width),
-    attentionOutput: expect("attn_output", width, attended),
-    feedForwardGain: expect("ffn_norm", width),
-    gate: expect("ffn_gate", hidden, width),
-    up: expect("ffn_up", hidden, width),
-    down: expect("ffn_down", width, hidden),
+  const nameOf = (name: string): string => `blk.${layer}.${name}.weight`;
+  const matrices: Readonly<Record<LayerMatrix, readonly [string, readonly [number, number]]>> = {
+    query: ["attn_q", [attended, width]],
+    key: ["attn_k", [keys, width]],
+    value: ["attn_v", [keys, width]],
+    attentionOutput: ["attn_output", [width, attended]],
+    gate: ["ffn_gate", [hidden, width]],
+    up: ["ffn_up", [hidden, width]],
+    down: ["ffn_down", [width, hidden]],
   };
+  const read = (name: LayerMatrix): (() => Float32Array) => {
+    const [tensor, size] = matrices[name];
+    return tensors.expect(nameOf(tensor), size);
+  };
+  const levels = LAYER_MATRICES.map((name) => {
+    const [tensor, size] = matrices[name];
+    return [name, tensors.expectLevels(nameOf(tensor), size)] as const;
+  });
+  return {
+    attentionGain: tensors.expect(nameOf("attn_norm"), [width]),
+    feedForwardGain: tensors.expect(nameOf("ffn_norm"), [width]),
+    ...{ query: read("query"), key: read("key"), value: read("value") },
+    attentionOutput: read("attentionOutput"),
+    ...{ gate: read("gate"), up: read("up"), down: read("down") },
+    levels: () => levelsOf(levels),
+  };
+}
+
+type LevelReaders = NonNullable<SourceLayer["levels"]>;
+
+/** Those that there are. */
+function levelsOf(
+  readers: readonly (readonly [LayerMatrix, LevelReaders[LayerMatrix]])[],
+): LevelReaders {
+  return Object.fromEntries(readers.filter(([, reader]) => reader !== undefined));
 }
 
 /** Q, K and V are the rows of one tensor. */
@@ -127,6 +154,14 @@ function gpt2Layer(tensors: GgufTensors, layer: number, shape: Shape): LayerRead
   });
   const fusedBias = expect("attn_qkv.bias", 3 * width);
   const third = (i: number) => (): Float32Array => fused.rows(i * width, width);
+  const levels = (
+    name: string,
+    [outputs, inputs]: readonly [number, number],
+    part?: { first: number; outputs: number },
+  ): LevelReaders[LayerMatrix] =>
+    tensors.expectLevels(`blk.${layer}.${name}.weight`, [outputs, inputs], part);
+  const thirdLevels = (i: number): LevelReaders[LayerMatrix] =>
+    levels("attn_qkv", [3 * width, width], { first: i * width, outputs: width });
   const thirdBias = (i: number) => (): Float32Array =>
     fusedBias().slice(i * width, (i + 1) * width);
   return {
@@ -143,5 +178,12 @@ function gpt2Layer(tensors: GgufTensors, layer: number, shape: Shape): LayerRead
     feedForwardNormBias: expect("ffn_norm.bias", width),
     up: expect("ffn_up.weight", hidden, width),
     down: expect("ffn_down.weight", width, hidden),
+    levels: () =>
+      levelsOf([
+        ...(["query", "key", "value"] as const).map((name, i) => [name, thirdLevels(i)] as const),
+        ["attentionOutput", levels("attn_output", [width, width])],
+        ["up", levels("ffn_up", [hidden, width])],
+        ["down", levels("ffn_down", [width, hidden])],
+      ]),
   };
 }

@@ -4,11 +4,13 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import fc from "fast-check";
-import { DecodeError, formatHex, GyrotronError, utf8Bytes } from "gyrotron/base";
+import { DecodeError, formatHex, GyrotronError, present, utf8Bytes } from "gyrotron/base";
 import { sha256 } from "gyrotron/hash";
+import { type Precision, widenMatrix } from "gyrotron/tensor";
 import { byteSource } from "../byte-source.ts";
 import { ChatTemplate } from "../chat-template.ts";
 import { decodeHubTokenizer, reopenHubTokenizer } from "../hub-tokenizer.ts";
+import { emptyLevels } from "../level-matrix.ts";
 import { PieceTokenizer } from "../piece-tokenizer.ts";
 import { prepareModel } from "../prepare.ts";
 import { decodeTokens } from "../text-tokenizer.ts";
@@ -18,6 +20,7 @@ import { decodeGgufModel } from "./decoder.ts";
 import {
   ggufFile,
   type MetadataEntry,
+  sampleLevelTensors,
   sampleMetadata,
   type SampleTensor,
   sampleTensors,
@@ -53,6 +56,70 @@ test("every block format gives the reference's values", () => {
     }
     assert.equal(formatHex(sha256(new Uint8Array(values.buffer))), expected, name);
   }
+});
+
+test("levels are the numbers that the values are made of", () => {
+  for (const [format, halves] of REFERENCE) {
+    const { name, elements, bytes, read, readLevels } = blockFormat(format)!;
+    assert.equal(readLevels !== undefined, ["Q4_0", "Q4_1", "Q4_K"].includes(name), name);
+    if (readLevels === undefined) continue;
+    const view = new DataView(Uint8Array.from({ length: 8 * bytes }, (_, k) => k * 197 + 7).buffer);
+    const values = new Float32Array(8 * elements);
+    const matrix = emptyLevels(8 * elements);
+    for (let block = 0; block < 8; block++) {
+      // Of either sign, as files may have them.
+      for (const at of halves)
+        view.setUint16(block * bytes + at, 0x2400 + block * 77 + (block & 1) * 0x8000, true);
+      read(view, block * bytes, values, block * elements);
+      readLevels(view, block * bytes, matrix, block * elements);
+    }
+    const { levels, steps, lows } = matrix;
+    const made = values.map((_, k) => lows[k >> 5]! + levels[k]! * steps[k >> 5]! + 0);
+    assert.deepEqual(made, values, name);
+  }
+});
+
+test("levels of a file are kept with 8 bits, and only there", () => {
+  const file = byteSource(ggufFile(sampleMetadata(), sampleLevelTensors()));
+  const source = decodeGgufModel(file, decodeGgufHeader(file));
+  const bitsOf = (precision: Precision): unknown[] =>
+    prepareModel(source, precision).weights.layers.map(({ query, value, gate, up }) =>
+      [query, value, gate, up].map((matrix) => matrix?.bits),
+    );
+  assert.deepEqual(bitsOf("w8a14"), [
+    [8, 4, 4, 4],
+    [8, 8, 8, 8],
+  ]);
+  assert.deepEqual(bitsOf("w14a14").flat(), Array(8).fill(14));
+  const { gate } = prepareModel(source, "w8a8").weights.layers[0]!;
+  const wide = widenMatrix(present(gate));
+  source.layers[0]!.gate!.forEach((value, k) => {
+    const c = Math.floor(k / 32);
+    const unit = wide.scales[c]! * 2 ** wide.exponents[c]!;
+    assert.ok(Math.abs(wide.mantissas[k]! * unit - value) <= 4.26 * unit, String(k));
+  });
+});
+
+test("a step that is not finite is refused with its block's offset", () => {
+  const tensors = sampleLevelTensors();
+  const up = tensors.find(({ name }) => name === "blk.0.ffn_up.weight")!;
+  new DataView(up.bytes.buffer).setUint16(5 * 18, 0x7c00, true);
+  const bytes = ggufFile(sampleMetadata(), tensors);
+  const header = decodeGgufHeader(byteSource(bytes));
+  const offset = header.tensors.get(up.name)!.offset + 5 * 18;
+  const source = decodeGgufModel(byteSource(bytes), header);
+  assert.throws(
+    () => prepareModel(source),
+    (error) => {
+      assert.ok(error instanceof DecodeError);
+      assert.deepEqual(error.info, {
+        ...error.info,
+        what: `${up.name}: value is not finite`,
+        offset,
+      });
+      return true;
+    },
+  );
 });
 
 test("a file becomes settings, tensors, tokenizer and template", () => {

@@ -73,6 +73,30 @@ export function sampleTensors(): SampleTensor[] {
   return all.map(([name, shape], i) => f32(name, shape, i));
 }
 
+/** The same with the first layer's gate, up and value in levels: Q4_0, Q4_0 and Q4_1. */
+export function sampleLevelTensors(): SampleTensor[] {
+  const formats = new Map([
+    ["blk.0.ffn_gate.weight", 2],
+    ["blk.0.ffn_up.weight", 2],
+    ["blk.0.attn_v.weight", 3],
+  ]);
+  return sampleTensors().map((tensor) => {
+    const format = formats.get(tensor.name);
+    if (format === undefined) return tensor;
+    const blocks = tensor.bytes.length / 4 / 32;
+    const blockBytes = format === 2 ? 18 : 20;
+    const bytes = Uint8Array.from({ length: blocks * blockBytes }, (_, i) => (i * 197 + 7) & 255);
+    const view = new DataView(bytes.buffer);
+    for (let b = 0; b < blocks; b++) {
+      // Steps between 2^-6 and 2^-5, every third below zero; lowest levels around -2^-2.
+      const step = 0x2400 + ((b * 37) & 0x3ff) + (b % 3 === 0 ? 0x8000 : 0);
+      view.setUint16(b * blockBytes, step, true);
+      if (format === 3) view.setUint16(b * blockBytes + 2, 0xb300 + ((b * 41) & 0x1ff), true);
+    }
+    return { ...tensor, format, bytes };
+  });
+}
+
 /** The bytes of a file. */
 export function ggufFile(
   metadata: ReadonlyMap<string, MetadataEntry> = sampleMetadata(),

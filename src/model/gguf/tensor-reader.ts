@@ -1,9 +1,10 @@
 // Reads tensors of a GGUF file as f32, checked against the shape that the model's settings imply.
 
 import { DecodeError } from "gyrotron/base";
-import type { EmbeddingTable } from "gyrotron/tensor";
+import { BLOCK_SIZE, type EmbeddingTable } from "gyrotron/tensor";
 import type { ByteSource } from "../byte-source.ts";
 import { ModelError } from "../error.ts";
+import { emptyLevels, type LevelMatrix } from "../level-matrix.ts";
 import { blockFormat } from "./block-format.ts";
 import type { GgufHeader, GgufTensor } from "./container.ts";
 
@@ -32,6 +33,18 @@ export class GgufTensors {
   expect(name: string, shape: readonly number[]): () => Float32Array {
     const tensor = this.#checked(name, shape);
     return () => this.#read(tensor, 0, tensor.count);
+  }
+
+  /** As `expect`, as levels, of `outputs` rows if not of all: undefined where the tensor's format has none. */
+  expectLevels(
+    name: string,
+    shape: readonly [number, number],
+    { first, outputs }: { first: number; outputs: number } = { first: 0, outputs: shape[0] },
+  ): (() => LevelMatrix) | undefined {
+    const tensor = this.#checked(name, shape);
+    if (blockFormat(tensor.format)?.readLevels === undefined) return undefined;
+    const inputs = shape[1];
+    return () => this.#readLevels(tensor, first * inputs, outputs * inputs);
   }
 
   /** As `expect`, for a table that is read by rows, which are whole blocks. */
@@ -65,29 +78,68 @@ export class GgufTensors {
   }
 
   /** Elements from `start` on, both multiples of a block. */
-  #read({ name, format, offset: from }: GgufTensor, start: number, count: number): Float32Array {
-    const { elements, bytes, read } = blockFormat(format)!;
+  #read(tensor: GgufTensor, start: number, count: number): Float32Array {
+    const { elements, bytes, read } = blockFormat(tensor.format)!;
+    const values = new Float32Array(count);
+    this.#forWindows(tensor, { start, count }, (view, first, offset) => {
+      let to = first;
+      for (let at = 0; at < view.byteLength; at += bytes, to += elements)
+        read(view, at, values, to);
+      const place = { name: tensor.name, offset, perBlock: elements, bytes };
+      checkFinite(values.subarray(first, to), place);
+    });
+    return values;
+  }
+
+  /** Levels of elements from `start` on. */
+  #readLevels(tensor: GgufTensor, start: number, count: number): LevelMatrix {
+    const { elements, bytes, readLevels } = blockFormat(tensor.format)!;
+    const matrix = emptyLevels(count);
+    this.#forWindows(tensor, { start, count }, (view, first, offset) => {
+      let to = first;
+      for (let at = 0; at < view.byteLength; at += bytes, to += elements)
+        readLevels!(view, at, matrix, to);
+      const place = { name: tensor.name, offset, perBlock: elements / BLOCK_SIZE, bytes };
+      for (const values of [matrix.steps, matrix.lows])
+        checkFinite(values.subarray(first / BLOCK_SIZE, to / BLOCK_SIZE), place);
+    });
+    return matrix;
+  }
+
+  /** Visits whole blocks of the file, their first element behind `start`, and where they lie. */
+  #forWindows(
+    { format, offset: from }: GgufTensor,
+    { start, count }: { start: number; count: number },
+    visit: (view: DataView, first: number, offset: number) => void,
+  ): void {
+    const { elements, bytes } = blockFormat(format)!;
     const offset = from + (start / elements) * bytes;
     const size = (count / elements) * bytes;
-    const values = new Float32Array(count);
     const step = Math.max(1, Math.floor(WINDOW_BYTES / bytes)) * bytes;
     for (let done = 0; done < size; done += step) {
       const window = this.#file.read(offset + done, Math.min(step, size - done));
       const view = new DataView(window.buffer, window.byteOffset, window.byteLength);
-      const first = (done / bytes) * elements;
-      for (let at = 0, to = first; at < window.length; at += bytes, to += elements)
-        read(view, at, values, to);
-      const last = first + (window.length / bytes) * elements;
-      for (let i = first; i < last; i++) {
-        if (Number.isFinite(values[i])) continue;
-        const block = offset + Math.floor(i / elements) * bytes;
-        throw new DecodeError({
-          code: "tensor/decode",
-          what: `${name}: value is not finite`,
-          offset: block,
-        });
-      }
+      visit(view, (done / bytes) * elements, offset + done);
     }
-    return values;
+  }
+}
+
+/** @throws DecodeError with the offset of the block that the value comes from */
+function checkFinite(
+  values: Float32Array,
+  {
+    name,
+    offset,
+    perBlock,
+    bytes,
+  }: Record<"offset" | "perBlock" | "bytes", number> & { name: string },
+): void {
+  for (let i = 0; i < values.length; i++) {
+    if (Number.isFinite(values[i])) continue;
+    throw new DecodeError({
+      code: "tensor/decode",
+      what: `${name}: value is not finite`,
+      offset: offset + Math.floor(i / perBlock) * bytes,
+    });
   }
 }
