@@ -34,7 +34,11 @@ export function decodeHubConfig(bytes: Uint8Array): HubConfig {
   const type = config.text("model_type", "llama");
   const read = FAMILIES.get(type);
   if (read === undefined)
-    unsupported(`model_type ${type}; this version runs ${[...FAMILIES.keys()].join(", ")}`);
+    unsupported(
+      type === "bert"
+        ? "model_type bert as a writer of text; `embed` runs it"
+        : `model_type ${type}; this version runs ${[...FAMILIES.keys()].join(", ")}`,
+    );
   const decoded = read(config);
   checkSettings(decoded.settings);
   return decoded;

@@ -127,8 +127,7 @@ async function fetchFolder(
     } catch (error) {
       if (isOptional && error instanceof NodeError && /HTTP 404/.test(error.message))
         return undefined;
-      const reason = error instanceof Error ? error.message : String(error);
-      throw failed(source, `${name}: ${reason}`, error);
+      throw failed(source, `${name}: ${reasonOf(error)}`, error);
     }
   };
   for (const name of ["config.json", "tokenizer.json"]) await fetchOne(name);
@@ -182,6 +181,11 @@ function ggufIn(folder: string): string | undefined {
 
 function lastLine(text: string): string {
   return text.trim().split("\n").at(-1) ?? "";
+}
+
+function reasonOf(error: unknown): string {
+  if (error instanceof NodeError && error.info.code === "node/model") return error.info.reason;
+  return error instanceof Error ? error.message : String(error);
 }
 
 function failed(source: string, reason: string, cause?: unknown): NodeError {

@@ -10,7 +10,13 @@ import {
   type TokenizerFiles,
 } from "gyrotron/accelerator";
 import { DecodeError, GyrotronError } from "gyrotron/base";
-import { type ByteSource, joinBytePairFiles, type SafetensorsShards } from "gyrotron/model";
+import {
+  type ByteSource,
+  joinBytePairFiles,
+  ModelError,
+  type ModelErrorInfo,
+  type SafetensorsShards,
+} from "gyrotron/model";
 import type { Precision } from "gyrotron/tensor";
 import { NodeError } from "../node-error.ts";
 import { openByteSource } from "./file-source.ts";
@@ -79,8 +85,24 @@ function fileOf(path: string, error: GyrotronError<{ code: string }>): string {
 }
 
 function reasonOf(error: GyrotronError<{ code: string }>): string {
+  if (error instanceof ModelError) return modelReason(error.info);
   if (!(error instanceof DecodeError)) return error.message;
   return `${error.info.what} (at byte ${error.info.offset})`;
+}
+
+function modelReason(info: ModelErrorInfo): string {
+  switch (info.code) {
+    case "model/unsupported":
+      return `not supported: ${info.what}`;
+    case "model/limit":
+      return `${info.what}: ${info.actual}, the limit is ${info.limit}`;
+    case "model/tensor-missing":
+      return `the tensor ${info.name} is missing`;
+    case "model/tensor-shape":
+      return `the tensor ${info.name} is ${info.actual}, expected ${info.expected}`;
+    case "model/token-unknown":
+      return `the token ${info.token} of a vocabulary of ${info.vocabulary}`;
+  }
 }
 
 function readModelFiles(path: string): ModelFiles {
