@@ -6,6 +6,7 @@ import type { LanguageModel } from "gyrotron/accelerator";
 import { DecodeError, MIB } from "gyrotron/base";
 import {
   fetchModel,
+  installNodeHashes,
   ModelStore,
   NodeError,
   type StoredModel,
@@ -40,6 +41,7 @@ export const modelAdd: Command = {
       { ...DATA, name: text, precision: text, context: text, sha256: text },
       this.usage,
     );
+    installNodeHashes();
     const source = onlyArgument(flags, this.usage);
     checkUrl(source, this.usage);
     const precision = readPrecision(flags, this.usage);
@@ -86,6 +88,7 @@ export const modelInspect: Command = {
   summary: "Shows what a model is and checks every byte of it.",
   run(args) {
     const flags = readFlags(args, DATA, this.usage);
+    installNodeHashes();
     const name = onlyArgument(flags, this.usage);
     const store = new ModelStore(dataOf(flags));
     const path = store.find(name);
