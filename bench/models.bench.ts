@@ -2,11 +2,9 @@
 // 512 tokens, eight texts at once, the time to the first token from the start of a process, and memory. The engines
 // take turns, so that what else the machine does hits them alike; what counts are the ratios.
 //
-//   npm run bench:models [-- --model FILE.gguf] [--onnx FOLDER] [--seconds 110] [--threads 1,2]
-//
 // FILE is best in Q8_0, which has as many bits a weight as the default precision here; without it a model of
-// random numbers in the shape of SmolLM2-135M is used. FOLDER is what model-speed/make_onnx.py makes of FILE. The
-// peers take part if bench/speed-peers is installed (npm ci --ignore-scripts --omit=optional there; Linux on x64),
+// random numbers in the shape of SmolLM2-135M is used. OTHER is another file of the same model, which llama.cpp runs
+// besides. FOLDER is what model-speed/make_onnx.py makes of FILE. The peers take part if bench/speed-peers is installed (npm ci --ignore-scripts --omit=optional there; Linux on x64),
 // transformers.js only with a FOLDER. Appends to bench/results/models.ndjson.
 
 import { type ChildProcess, spawn } from "node:child_process";
@@ -51,14 +49,9 @@ interface Engine {
   isOut: boolean;
 }
 
-const { values: flags } = parseArgs({
-  options: {
-    model: { type: "string" },
-    onnx: { type: "string" },
-    seconds: { type: "string", default: "110" },
-    threads: { type: "string", default: "1,2" },
-  },
-});
+const USAGE =
+  "npm run bench:models -- [--model FILE.gguf] [--beside OTHER.gguf] [--onnx FOLDER] [--seconds 110] [--threads 1,2]";
+const flags = readFlags();
 const run = describeRun();
 const start = performance.now();
 const folder = join(tmpdir(), "gyrotron-bench-models");
@@ -81,6 +74,28 @@ const report = {
 for (const { child } of engines) child.kill();
 print();
 appendResult("models", report);
+
+function readFlags(): { [K in "model" | "beside" | "onnx"]?: string } & Record<
+  "seconds" | "threads",
+  string
+> {
+  const text = { type: "string" } as const;
+  try {
+    const { values } = parseArgs({
+      options: {
+        ...{ model: text, beside: text, onnx: text, help: { type: "boolean" } },
+        seconds: { ...text, default: "110" },
+        threads: { ...text, default: "1,2" },
+      },
+    });
+    if (values.help !== true) return values;
+    console.log(USAGE);
+    process.exit(0);
+  } catch (error) {
+    process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n${USAGE}\n`);
+    process.exit(2);
+  }
+}
 
 /** The model prepared in the benchmark's own store; anew in each run, as the format may have changed. */
 function prepare(): { name: string; path: string; hash: string } {
@@ -108,10 +123,18 @@ async function startEngines(): Promise<Engine[]> {
 
 /** The processes of the others, with so many threads. */
 function peers(count: number): string[][] {
-  const llama = ["llama.ts", file, String(count)];
-  if (flags.onnx === undefined) return [llama];
+  const files = [file, ...(flags.beside === undefined ? [] : [resolve(flags.beside)])];
+  const llama = files.map((path) => ["llama.ts", path, String(count)]);
+  if (flags.onnx === undefined) return llama;
   const folder = resolve(flags.onnx);
-  return [llama, ...["q8", "fp32"].map((bits) => ["transformers.ts", folder, String(count), bits])];
+  return [
+    ...llama,
+    ...["q8", "fp32"].map((bits) => ["transformers.ts", folder, String(count), bits]),
+  ];
+}
+
+function isBeside([, path]: readonly string[]): boolean {
+  return flags.beside !== undefined && path === resolve(flags.beside);
 }
 
 /** An engine that has loaded the model; undefined, with a word why, if it cannot. */
@@ -123,7 +146,8 @@ async function startEngine(args: readonly string[], count: number): Promise<Engi
     child.kill();
     return undefined;
   }
-  const label = `${ready.name}, ${count} thread${count === 1 ? "" : "s"}`;
+  const name = isBeside(args) ? `${ready.name} of ${basename(flags.beside ?? "")}` : ready.name;
+  const label = `${name}, ${count} thread${count === 1 ? "" : "s"}`;
   const rates = { decode: [], prefill: [], batch: [] };
   return { label, ready, child, rates, digests: new Set(), residentMiB: undefined, isOut: false };
 }
@@ -171,10 +195,7 @@ async function ask(engine: Engine, task: Task): Promise<void> {
   const { firstMs, restMs, written, digest } = answer;
   if (digest !== undefined) engine.digests.add(`${task.kind} ${digest}`);
   const rate =
-    task.kind === "prefill"
-      ? task.promptTokens / firstMs
-      : (written - (task.kind === "decode" ? 1 : 0)) /
-        (task.kind === "decode" ? restMs : firstMs + restMs);
+    task.kind === "prefill" ? task.promptTokens / firstMs : (written - task.sequences) / restMs;
   engine.rates[task.kind].push(rate * 1000);
 }
 
@@ -218,7 +239,7 @@ async function measureStarts(): Promise<Record<string, unknown>> {
   const starts: Record<string, () => ChildProcess> = {
     gyrotron: () => spawn(process.execPath, [cli, ...ours], { stdio: "ignore" }),
   };
-  for (const args of peers(2)) {
+  for (const args of peers(2).filter((args) => !isBeside(args))) {
     const name = PEER_OF_SCRIPT[args[0] ?? ""] ?? "";
     const label = [name, ...args.slice(3)].join(" ");
     if (engines.some(({ ready }) => ready.name === label))
