@@ -3,7 +3,9 @@
 
 import assert from "node:assert/strict";
 import test from "node:test";
+import { WasmDevice } from "./device.ts";
 import { createWasmBackend } from "./index.ts";
+import { matmulWords, placeMatrices } from "./pack.ts";
 import type { BfpRows, PackedMatrix } from "gyrotron/tensor";
 
 const ROWS_MAX = 9;
@@ -212,4 +214,177 @@ test("a row that is not finite is found in every tile", async () => {
     }
   }
   await backend.close();
+});
+
+/** The integers of levels: what `q * m + o` is for each weight. */
+interface Levels {
+  readonly inputs: number;
+  readonly outputs: number;
+  readonly level: (column: number, k: number) => number;
+  /** Multiplier and offset of a block. */
+  readonly factors: (column: number, block: number) => readonly [number, number];
+}
+
+/** A matrix of levels, and the same with 14 bits, weight by weight. */
+function levelMatrix({ inputs, outputs, level, factors }: Levels): {
+  levels: PackedMatrix;
+  wide: PackedMatrix;
+} {
+  const chunks = inputs / 32;
+  const mantissas = new Uint8Array((inputs * outputs) / 2);
+  const blockScales = new Uint16Array(chunks * outputs);
+  const blockOffsets = new Int16Array(chunks * outputs);
+  const wide = new Int16Array(inputs * outputs);
+  for (let c = 0; c < outputs; c++) {
+    for (let k = 0; k < inputs; k++) {
+      const block = c * chunks + (k >> 5);
+      const [m, o] = factors(c, k >> 5);
+      blockScales[block] = m;
+      blockOffsets[block] = o;
+      const i = c * inputs + k;
+      mantissas[i >> 1]! |= level(c, k) << (4 * (i & 1));
+      wide[i] = level(c, k) * m + o;
+    }
+  }
+  const scales = Uint8Array.from({ length: outputs }, (_, c) => 128 + ((c * 37) % 128));
+  const exponents = Int16Array.from({ length: outputs }, (_, c) => (c % 5) - 9);
+  const frame = { inputs, outputs, scales, exponents };
+  return {
+    levels: { ...frame, bits: 4, mantissas, blockScales, blockOffsets },
+    wide: { ...frame, bits: 14, mantissas: wide },
+  };
+}
+
+/** Ends of the ranges of levels, multipliers and offsets, and much between. */
+function mixedLevels(inputs: number, outputs: number): Levels {
+  return {
+    ...{ inputs, outputs },
+    level: (c, k) => (k % 3 === 0 ? 15 : k % 7 === 0 ? 0 : (c * 31 + k * 7919) % 16),
+    factors: (c, block) => {
+      const i = c * 37 + block;
+      const m = i % 5 === 0 ? 1092 : i % 11 === 0 ? 0 : (i * 7919) % 1093;
+      const room = 2 * 8191 - 15 * m;
+      return [m, -8191 + (i % 3 === 0 ? room : i % 4 === 0 ? 0 : (i * 104729) % (room + 1))];
+    },
+  };
+}
+
+/** Rows of the largest mantissas and some between. */
+function mixedRows(rows: number, columns: number, bits: number): BfpRows {
+  return {
+    columns,
+    mantissas: Int32Array.from({ length: rows * columns }, (_, i) => mantissa(i + 1, bits)),
+    exponents: Int32Array.from({ length: rows }, (_, r) => -3 - r),
+  };
+}
+
+for (const leftBits of [8, 14, 16]) {
+  test(`w4a${leftBits}: products of levels are exact`, async () => {
+    for (const threads of [1, 2]) {
+      const backend = await createWasmBackend({ threads });
+      for (const [inputs, outputs] of [
+        [32, 1],
+        [64, 3],
+        [160, 5],
+        [160, 9],
+        [1536, 37],
+        [8192, 9],
+      ] as const) {
+        const { levels, wide } = levelMatrix(mixedLevels(inputs, outputs));
+        for (const rows of [1, 2, 3, 4, 5, 17]) {
+          const left = mixedRows(rows, inputs, leftBits);
+          const result = await backend.run({ op: "matmul", left, leftBits, weights: levels });
+          assert.deepEqual(result.kind === "f32" && result.values, expected(left, wide));
+        }
+      }
+      await backend.close();
+    }
+  });
+}
+
+test("levels with the largest sums are exact, of either sign", async () => {
+  const backend = await createWasmBackend();
+  for (const inputs of [1536, 6144, 6176, 8192, 65536]) {
+    for (const [name, level, m, o] of [
+      ["top", 15, 1092, -8189],
+      ["bottom", 0, 1092, -8191],
+      ["level alone", 15, 546, 0],
+      ["offset alone", 15, 0, 8191],
+      ["offset against level", 15, 1092, -8191],
+    ] as const) {
+      // The second column's products are all of one sign.
+      const { levels, wide } = levelMatrix({
+        ...{ inputs, outputs: 2, factors: () => [m, o] },
+        level: (c, k) => (c === 0 || k % 2 === 0 ? level : 15 - level),
+      });
+      for (const rows of inputs === 65536 ? [1, 4] : [1, 2, 4]) {
+        const left = mixedRows(rows, inputs, 14);
+        left.mantissas.forEach((_, i) => {
+          left.mantissas[i] = i < inputs ? 8191 : i % 2 === 0 ? 8191 : -8191;
+        });
+        const result = await backend.run({ op: "matmul", left, leftBits: 14, weights: levels });
+        assert.deepEqual(result.kind === "f32" && result.values, expected(left, wide), name);
+      }
+    }
+  }
+  await backend.close();
+});
+
+test("levels stand side by side with each other and with other weights", async () => {
+  for (const others of [false, true]) {
+    const device = await WasmDevice.create({ threads: 2 });
+    // More columns than are staged at once; parts begin within a group of four.
+    const inputs = 8192;
+    const parts = [270, 9, 5].map((outputs) => levelMatrix(mixedLevels(inputs, outputs)));
+    const sources = parts.map(({ levels }) => levels);
+    const wide = parts.map(({ wide }) => wide);
+    // One whose levels are read from a file, as far as this can tell.
+    const { mantissas } = sources[1]!;
+    sources[1] = {
+      ...sources[1]!,
+      mantissas: new Uint8Array(0),
+      readRows: (first, target) =>
+        target.set(mantissas.subarray(first * (inputs / 2), first * (inputs / 2) + target.length)),
+    };
+    if (others) {
+      const shape = { rows: 1, inputs, outputs: 3, leftBits: 14, bits: 8, blocks: true } as const;
+      const { weights } = operands(shape);
+      // With other weights beside them levels are widened, which reads them whole.
+      sources[1] = parts[1]!.levels;
+      sources.push(weights);
+      wide.push(weights);
+    }
+    const matrix = placeMatrices(device, sources);
+    assert.equal(matrix.bits, others ? 14 : 4);
+    for (const rows of [1, 2, 3]) {
+      const left = mixedRows(rows, inputs, 14);
+      const columns = matrix.groups * 4;
+      const out = device.allocate(rows * columns * 4);
+      const status = device.allocate(rows * 4);
+      device.resetStatus(status, rows);
+      const words = matmulWords({
+        left: device.place(Int16Array.from(left.mantissas)),
+        exponents: device.place(left.exponents),
+        ...{ leftBits: 14, matrix, out, op: 0 },
+      });
+      device.setWord(device.control("rows"), rows);
+      const call = { op: "matmul", rows: device.control("rows"), status, words } as const;
+      device.run(device.placeProgram([call]), 1);
+      const result = device.readF32(out, rows * columns);
+      for (let r = 0; r < rows; r++) {
+        let column = r * columns;
+        for (const part of wide) {
+          const one = {
+            ...left,
+            mantissas: left.mantissas.subarray(r * inputs, (r + 1) * inputs),
+            exponents: left.exponents.subarray(r, r + 1),
+          };
+          const values = result.subarray(column, column + part.outputs);
+          assert.deepEqual(values, expected(one, part));
+          column += part.outputs;
+        }
+      }
+    }
+    await device.close();
+  }
 });

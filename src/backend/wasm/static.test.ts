@@ -62,6 +62,10 @@ const ALLOWED: Readonly<Record<string, { why: string; functions: readonly string
     why: "section 9 one by one, products of 48 bits in binary64; comparisons",
     functions: ["argmaxRows", "siluRows"],
   },
+  "level-row": {
+    why: "as tile",
+    functions: ["levelRowByFour"],
+  },
   norm: {
     why: "products by powers of two; two exact products of 24 bits and one sum; integers below 2^53 in binary64",
     functions: ["centre", "layerNormRow", "moments", "quantizeMoments", "rmsNormRow", "scale"],

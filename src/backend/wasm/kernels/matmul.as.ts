@@ -1,11 +1,13 @@
 // Integer matrix products (docs/spec/01-numerics.md section 3): which columns and rows are worked on when, so
 // that operands stay in caches. What one tile computes is in ./tile.as.ts, how weights lie in ./pack.as.ts.
 //
-// For several rows, weights of 8 bits and their multipliers become weights of 14 bits, a panel of columns at a
-// time, which stays in the first cache while rows pass. For fewer rows they are multiplied as they come.
+// For several rows, weights of 8 bits and their multipliers, or levels, become weights of 14 bits, a panel of
+// columns at a time, which stays in the first cache while rows pass. For fewer rows they are multiplied as they
+// come.
 
 import { address, word } from "./layout.as";
-import { twice } from "./pack.as";
+import { levelRowByFour, sumMantissas } from "./level-row.as";
+import { factors, levelWeights, offsets, twice } from "./pack.as";
 import { findSpills, spillOf, SPILLS_BYTES } from "./spill.as";
 import { rowByFour, rowsByTwo } from "./tile.as";
 
@@ -16,16 +18,19 @@ const ROWS_BYTES: usize = 786432;
 /** From so many rows on, widening weights once is cheaper than doing so for each row. */
 const WIDEN_ROWS: i32 = 3;
 
-/** [3] status, [4] left, [5] exponents, [6] weights, [7] scales, [8] blocks, [9] groups, [10] blocks that an accumulator takes in any case, [11] bits, [12] out, [13] out columns, [14] op, [15] second, [16] third, [17] multipliers, [18] whether 32 products times a multiplier fit i32, [19] limits (./spill.as.ts) */
+/** [3] status, [4] left, [5] exponents, [6] weights, [7] scales, [8] blocks, [9] groups, [10] blocks that an accumulator takes in any case, [11] bits, [12] out, [13] out columns, [14] op, [15] second, [16] third, [17] multipliers, or those of levels with offsets, [18] whether 32 products with weights of 8 bits or levels fit i32, [19] limits (./spill.as.ts) */
 export function matmul(p: usize, rows: i32, scratch: usize, thread: i32, threads: i32): void {
   const groups = word(p, 9);
   const from = <i32>((<i64>groups * thread) / threads);
   const to = <i32>((<i64>groups * (thread + 1)) / threads);
   if (from == to) return;
-  if (word(p, 11) != 8) {
+  const bits = word(p, 11);
+  if (bits > 8) {
     product<i16>(p, rows, from, to, scratch, 0);
   } else if (rows >= WIDEN_ROWS || word(p, 18) == 0) {
     product<i16>(p, rows, from, to, scratch, scratch + SPILLS_BYTES);
+  } else if (bits == 4) {
+    levelProduct(p, rows, from, to, scratch);
   } else {
     product<i8>(p, rows, from, to, scratch, 0);
   }
@@ -55,8 +60,47 @@ function product<T>(p: usize, rows: i32, from: i32, to: i32, spills: usize, wide
   }
 }
 
+/** One or two rows by groups of levels, in panels that stay in the first cache until both have passed. */
+function levelProduct(p: usize, rows: i32, from: i32, to: i32, sums: usize): void {
+  const blocks = <usize>word(p, 8);
+  for (let r = 0; r < rows; r++) sumMantissas(p, r, sums + <usize>r * (blocks << 1));
+  const room = <i32>(PANEL_BYTES / (blocks << 4));
+  const step = rows == 1 ? to - from : max(room & ~3, 4);
+  for (let group = from; group < to; group += step) {
+    const end = min(to, group + step);
+    const quarter = (end - group + 3) >> 2;
+    for (let r = 0; r < rows; r++) {
+      for (let g = group; g < group + quarter; g++) {
+        levelRowByFour(p, r, g, quarter, end - 1, sums + <usize>r * (blocks << 1));
+      }
+    }
+  }
+}
+
+/** Writes the integers that a group of levels stands for. */
+function widenLevels(p: usize, group: i32, to: usize): void {
+  const blocks = <usize>word(p, 8);
+  let from = address(p, 6) + <usize>group * (blocks << 4);
+  let f = address(p, 17) + <usize>group * (blocks << 2);
+  // Not a constant, which the compilers would make anew for each use.
+  const ones = i16x8.splat(<i16>(15 + (group >> 31)));
+  for (const end = from + (blocks << 4); from < end; f += 16) {
+    const m = factors(f);
+    const o = offsets(f);
+    for (const next = from + 64; from < next; from += 16) {
+      const levels = v128.load(from);
+      v128.store(to, levelWeights<i8>(levels, m, o, ones));
+      v128.store(to, levelWeights<i16>(levels, m, o, ones), 16);
+      v128.store(to, levelWeights<i32>(levels, m, o, ones), 32);
+      v128.store(to, levelWeights<i64>(levels, m, o, ones), 48);
+      to += 64;
+    }
+  }
+}
+
 /** Multiplies the mantissas of a group by their multipliers. */
 function widen(p: usize, group: i32, to: usize): void {
+  if (word(p, 11) == 4) return widenLevels(p, group, to);
   let blocks = word(p, 8);
   let from = address(p, 6) + <usize>group * (<usize>blocks << 5);
   let m = multiplierAt(p, group);

@@ -249,6 +249,29 @@ export function rowByFour<T>(
     hd = addUpper(hd, sd);
     ld = i32x4.add(ld, v128.and(sd, lowerHalf));
   }
+  storeFour(p, row, group, second, third, fourth, la, lb, lc, ld, ha, hb, hc, hd, zero);
+}
+
+/** Stores a row's outputs of four groups. */
+// @ts-ignore: decorator
+@inline
+export function storeFour(
+  p: usize,
+  row: i32,
+  group: i32,
+  second: i32,
+  third: i32,
+  fourth: i32,
+  la: v128,
+  lb: v128,
+  lc: v128,
+  ld: v128,
+  ha: v128,
+  hb: v128,
+  hc: v128,
+  hd: v128,
+  zero: i32,
+): void {
   const seen = storeRow(p, row, group, second, la, lb, ha, hb, zero);
   const also = storeRow(p, row, third, fourth, lc, ld, hc, hd, zero);
   if (!anyBad(i32x4.max_u(seen, also))) return;
