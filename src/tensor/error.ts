@@ -10,6 +10,8 @@ export type TensorErrorInfo =
   | { code: "tensor/closed"; what: string }
   | { code: "tensor/device-lost"; backend: string; reason: string }
   | { code: "tensor/device-memory"; backend: string; what: string }
+  /** Native kernels that do not give the bits of the definition. */
+  | { code: "tensor/native-differs"; what: string }
   /** Keys and values of a sequence that may have so many positions. */
   | {
       code: "tensor/cache-memory";

@@ -7,6 +7,7 @@ import { TensorError } from "gyrotron/tensor";
 import { KERNELS_BASE64 } from "./build/kernels.ts";
 import { STATUS_GOOD } from "../row-status.ts";
 import { CONTROL, encodeProgram, type KernelCall, roundUp } from "./layout.ts";
+import { kernelImports } from "./native.ts";
 import { type Helper, startHelper } from "./threads.ts";
 
 const CONTROL_ADDRESS = 1024;
@@ -22,6 +23,8 @@ export interface DeviceOptions {
   readonly fill?: number;
   /** Seed of a random split of graphs' work among the threads, other than 0; tests show that none matters. */
   readonly schedule?: number;
+  /** Path of an addon with native kernels: speed only, see ./native.ts. */
+  readonly native?: string;
 }
 
 let compiled: WebAssembly.Module | undefined;
@@ -50,18 +53,20 @@ export class WasmDevice {
     this.#bytes = new Uint8Array(this.#buffer);
     this.threads = options.threads;
     this.#fill = options.fill ?? 0;
-    const instance = new WebAssembly.Instance(module, { env: { memory } });
+    const { native } = options;
+    const instance = new WebAssembly.Instance(module, kernelImports(memory, native));
     this.#run = instance.exports["run"] as (control: number, thread: number) => void;
     const helpers: Helper[] = [];
     for (let thread = 1; thread < options.threads; thread++) {
       const job = this.control("job");
-      helpers.push(startHelper({ module, memory, control: CONTROL_ADDRESS, job, thread }));
+      helpers.push(startHelper({ module, memory, control: CONTROL_ADDRESS, job, thread, native }));
     }
     this.#helpers = helpers;
     this.setWord(this.control("exp2"), this.place(EXP2_TABLE));
     this.setWord(this.control("sines"), this.place(SINE_TABLE));
     this.setWord(this.control("threads"), options.threads);
     this.setWord(this.control("schedule"), options.schedule ?? 0);
+    this.setWord(this.control("native"), native === undefined ? 0 : 1);
   }
 
   /** @throws TensorError `tensor/limit`, `tensor/unsupported` */

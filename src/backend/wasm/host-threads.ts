@@ -10,6 +10,8 @@ export interface HelperStart {
   /** Address of the job counter, which wakes the helper when it changes. */
   readonly job: number;
   readonly thread: number;
+  /** Path of an addon with native kernels, see ./native.ts. */
+  readonly native: string | undefined;
 }
 
 /** A thread of Node. */

@@ -21,7 +21,9 @@ export const CONTROL = {
   tables: 64,
   /** 0, or the seed of a random split of each record's work. */
   schedule: 68,
-  bytes: 72,
+  /** 0, or 1 if the host's native kernels are asked first. */
+  native: 72,
+  bytes: 76,
 } as const;
 
 export const OP_CODES = {

@@ -92,6 +92,19 @@ test("floats stand only in functions that say why", async () => {
   deepEqual(found, listed.toSorted());
 });
 
+test("the kernels import a memory and one function, which only the runner of records calls", async () => {
+  const text = await kernelText();
+  const imports = [...text.matchAll(/^ {2}\(import "([^"]+)" "([^"]+)" \((\w+)/gm)].map((found) =>
+    found.slice(1).join(" "),
+  );
+  deepEqual(imports.toSorted(), ["env memory memory", "env native func"]);
+  // Imported functions come first, and have no names.
+  deepEqual(
+    findFunctions(text, (line) => /\bcall 0\b/.test(line)),
+    ["index/dispatch"],
+  );
+});
+
 test("the search finds floats by their instructions", () => {
   const body = (instruction: string): string => `  (func $a/b.as/c (type 0)\n    ${instruction}\n`;
   for (const instruction of ["f64.add", "f32x4.mul", "i32.trunc_sat_f64_s", "f32.const 0x0p+0"]) {
@@ -104,12 +117,16 @@ test("the search finds floats by their instructions", () => {
 
 /** `file/function` of each function with a float instruction, sorted; generic ones once. */
 function findFloatFunctions(text: string): string[] {
+  return findFunctions(text, (line) => FLOAT.test(line) && !line.includes("(local "));
+}
+
+function findFunctions(text: string, isFound: (line: string) => boolean): string[] {
   const found = new Set<string>();
   let name = "";
   for (const line of text.split("\n")) {
     const head = /^ {2}\(func \$(\S+)/.exec(line)?.[1];
     if (head !== undefined) name = head.replace(/<.*/, "");
-    else if (/^ {4}/.test(line) && FLOAT.test(line) && !line.includes("(local ")) {
+    else if (/^ {4}/.test(line) && isFound(line)) {
       found.add(name.replace(/^.*?([^/]+)\.as\//, "$1/"));
     }
   }

@@ -1,6 +1,7 @@
 // Entry of a helper thread: instantiate the kernels over the shared memory, then run each job's share.
 
 import { type HelperStart, nodeThreads } from "./host-threads.ts";
+import { kernelImports } from "./native.ts";
 
 /** Some 20 us of looking for the next job before sleeping: to wake takes longer than many jobs do. */
 const SPINS = 20_000;
@@ -21,7 +22,7 @@ if (node !== undefined) {
 /** Never returns: the owner terminates the thread. */
 function serve(start: HelperStart, ready: () => void): void {
   const { module, memory, control, thread } = start;
-  const instance = new WebAssembly.Instance(module, { env: { memory } });
+  const instance = new WebAssembly.Instance(module, kernelImports(memory, start.native));
   const run = instance.exports["run"] as (control: number, thread: number) => void;
   const words = new Int32Array(memory.buffer);
   const job = start.job / 4;

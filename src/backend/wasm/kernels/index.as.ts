@@ -11,6 +11,7 @@ import {
   BARRIER_GENERATION,
   CACHES,
   EXP2,
+  NATIVE,
   PARTS_TAKEN,
   POSITIONS,
   PROGRAM,
@@ -33,6 +34,11 @@ const WAIT_NS: i64 = 60_000_000_000;
 const SPINS: i32 = 40_000;
 /** Parts of each thread in a record that threads share. */
 const PARTS: i32 = 4;
+
+/** The host's native kernels: 1 if they did this part of the record. Called only where the control block says that there are any. */
+// @ts-ignore: decorator
+@external("env", "native")
+declare function native(control: usize, record: usize, part: i32, parts: i32): i32;
 
 /** Runs the program named in the control block as thread `thread`. */
 export function run(control: usize, thread: i32): void {
@@ -101,6 +107,7 @@ function barrier(control: usize, threads: i32): void {
 /** Runs part `thread` of `threads` of a record, with the scratch of thread `worker`. */
 function dispatch(control: usize, p: usize, worker: i32, thread: i32, threads: i32): void {
   if (word(p, 0) >= 64) return runGraphRecord(control, p, thread, threads);
+  if (word(control + NATIVE, 0) != 0 && native(control, p, thread, threads) != 0) return;
   const scratch =
     address(control + SCRATCH, 0) + <usize>worker * address(control + SCRATCH_BYTES, 0);
   const table = address(control + EXP2, 0);

@@ -13,6 +13,8 @@ export const EXP2: usize = 36;
 export const SINES: usize = 40;
 export const POSITIONS: usize = 44;
 export const CACHES: usize = 48;
+/** Whether the host has native kernels for some records. */
+export const NATIVE: usize = 72;
 /** 16 bytes for each of 64 threads, behind the host's words: how many of its parts of a shared record are taken. */
 export const PARTS_TAKEN: usize = 1024;
 
