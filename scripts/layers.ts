@@ -43,7 +43,11 @@ export const AREA_IMPORTS: Readonly<Record<string, readonly string[]>> = {
 };
 
 /** Doors besides an area's own, for those who want little of a large area. Who may import the area may use them. */
-export const SIDE_DOORS: ReadonlySet<string> = new Set(["backend/wasm", "node/models"]);
+export const SIDE_DOORS: ReadonlySet<string> = new Set([
+  "backend/wasm",
+  "node/models",
+  "node/native",
+]);
 
 /** Areas that touch the machine: clock, disk, sockets. All others are deterministic and portable. */
 export const MACHINE_AREAS: ReadonlySet<string> = new Set(["node", "cli"]);

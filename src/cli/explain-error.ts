@@ -95,6 +95,8 @@ function explainOther(error: GyrotronError<{ code: string }>): string {
       return `${info.path}: ${info.reason}`;
     case "node/model":
       return `cannot use the model ${info.path}: ${info.reason}`;
+    case "node/native":
+      return `no native kernels: ${info.reason}; --backend wasm gives the same bits`;
     case "node/host-failure":
       return `the node stopped itself: ${info.what}`;
     case "node/stopped":

@@ -14,7 +14,9 @@ import { CliError } from "./cli-error.ts";
 import { type Flags, type FlagTable, readChoice, readInteger } from "./flags.ts";
 import { printProblem } from "./output.ts";
 
-const BACKENDS = ["wasm", "webgpu", "oracle"] as const;
+const BACKENDS = ["wasm", "native", "webgpu", "oracle"] as const;
+/** Those whose threads can be chosen. */
+const THREADED: readonly string[] = ["wasm", "native"];
 
 /** A backend that a machine may have. */
 export type BackendName = (typeof BACKENDS)[number];
@@ -23,7 +25,7 @@ export type BackendName = (typeof BACKENDS)[number];
 export interface BackendChoice {
   /** `wasm` if absent. */
   readonly backend?: BackendName;
-  /** Of the wasm backend: change speed only. */
+  /** Of the wasm and native backends: change speed only. */
   readonly threads: number;
 }
 
@@ -33,7 +35,7 @@ export const BACKEND_FLAGS = {
   threads: { type: "string" },
 } as const satisfies FlagTable;
 
-/** Most threads that the wasm backend takes. */
+/** Most threads that these backends take. */
 export const THREADS_MAX = 64;
 
 /** Threads where none are asked for: every core, but no more than help a small model. */
@@ -41,9 +43,10 @@ const THREADS_STANDARD: number = Math.min(4, availableParallelism());
 
 /** What help says of them. */
 export const BACKEND_DETAILS: readonly string[] = [
-  "--backend B      wasm (default): the CPU's; webgpu: a GPU's, by the npm package `webgpu`;",
+  "--backend B      wasm (default): the CPU's; native: the CPU's, with kernels that this machine's C",
+  "                 compiler makes once, some times as fast; webgpu: a GPU's, by the npm package `webgpu`;",
   "                 oracle: the slow one that the others are measured by; the bits are the same",
-  `--threads N      of wasm; changes the speed and nothing else (every core up to 4; here ${THREADS_STANDARD})`,
+  `--threads N      of wasm and native; changes the speed and nothing else (every core up to 4; here ${THREADS_STANDARD})`,
 ];
 
 /** Products that the oracle adds up in a second, on a machine of 2026. */
@@ -58,15 +61,15 @@ export function readBackend(
   standard: number = THREADS_STANDARD,
 ): Required<BackendChoice> {
   const backend = readChoice(flags, "backend", BACKENDS, usage);
-  if (backend !== "wasm" && flags.text("threads") !== undefined) {
-    const problem = `--threads is for the wasm backend, not for ${backend}`;
+  if (!THREADED.includes(backend) && flags.text("threads") !== undefined) {
+    const problem = `--threads is for the backends wasm and native, not for ${backend}`;
     throw new CliError({ code: "cli/usage", problem, usage });
   }
   const range = { min: 1, max: THREADS_MAX, standard, usage };
   return { backend, threads: readInteger(flags, "threads", range) };
 }
 
-/** Opens it; what is not the standard is loaded only here. @throws CliError `cli/no-webgpu` */
+/** Opens it; what is not the standard is loaded only here. @throws CliError `cli/no-webgpu`; NodeError `node/native` */
 export async function openBackend({
   backend = "wasm",
   threads,
@@ -74,6 +77,10 @@ export async function openBackend({
   switch (backend) {
     case "wasm":
       return createWasmBackend({ threads });
+    case "native": {
+      const { openNativeBackend } = await import("gyrotron/node/native");
+      return openNativeBackend({ threads, note: printProblem });
+    }
     case "webgpu":
       return openWebGpu();
     case "oracle": {

@@ -16,6 +16,8 @@ export interface RunOptions {
   readonly dataFolder: string;
   /** Models for GPU jobs; the bundled one unless given. */
   readonly modelPaths?: readonly string[];
+  /** Whether jobs run on native kernels. */
+  readonly isNative?: boolean;
   /** Threads that answer queries; the node decides unless given. */
   readonly queryWorkers?: number | undefined;
   /** What a new network is given, and one that exists must have. */
@@ -45,10 +47,11 @@ export async function runNode(options: RunOptions): Promise<RunningNode> {
   const { createNode, HttpServer, startAccelerator } = await import("gyrotron/node");
   const { bundledModelPath } = await import("gyrotron/node/models");
   const { host, dataFolder, modelPaths = [bundledModelPath()] } = options;
+  const native = options.isNative === true ? { native: await buildKernels() } : {};
   const deployments = new Deployments(dataFolder); // fails before anything runs, if the file is damaged
   const server = await HttpServer.listen({ host, port: options.port });
   // Models are prepared while the state is opened.
-  const starting = startAccelerator({ modelPaths, threads: 1 });
+  const starting = startAccelerator({ modelPaths, threads: 1, ...native });
   const cancel = (): Promise<void> => starting.then((accelerator) => accelerator.close());
   let accelerator: JobAccelerator;
   let core: NodeCore;
@@ -100,6 +103,11 @@ export async function runNode(options: RunOptions): Promise<RunningNode> {
   const { port } = server;
   const url = formatUrl(host, port);
   return { core, accelerator, url, port, ended, stop: () => stop(0), isStopping: () => isStopping };
+}
+
+async function buildKernels(): Promise<string> {
+  const { buildNativeKernels } = await import("gyrotron/node/native");
+  return buildNativeKernels({ note: printProblem });
 }
 
 /** Loaded with the node: commands that run none do without. */

@@ -13,7 +13,9 @@ export type NodeErrorInfo =
   /** The key file is missing, unreadable, or not the one this network was made with. */
   | { code: "node/keys"; path: string; reason: string }
   /** A model's files are missing, damaged or cannot run here. */
-  | { code: "node/model"; path: string; reason: string };
+  | { code: "node/model"; path: string; reason: string }
+  /** Native kernels cannot be built, loaded or trusted here. */
+  | { code: "node/native"; reason: string };
 
 /** A node that cannot start or go on. */
 export class NodeError extends GyrotronError<NodeErrorInfo> {}

@@ -50,10 +50,19 @@ for (const { name, args, key } of COMMANDS) {
   });
 
   test(`${name} refuses backends that are not, and threads of one that has none`, async () => {
-    await refused([...args, "--backend", "cuda"], /--backend takes wasm, webgpu, oracle, not cuda/);
+    await refused(
+      [...args, "--backend", "cuda"],
+      /--backend takes wasm, native, webgpu, oracle, not cuda/,
+    );
     const threads = [...args, "--threads", "2", "--backend"];
-    await refused([...threads, "webgpu"], /^--threads is for the wasm backend, not for webgpu/);
-    await refused([...threads, "oracle"], /^--threads is for the wasm backend, not for oracle/);
+    await refused(
+      [...threads, "webgpu"],
+      /^--threads is for the backends wasm and native, not for webgpu/,
+    );
+    await refused(
+      [...threads, "oracle"],
+      /^--threads is for the backends wasm and native, not for oracle/,
+    );
   });
 }
 

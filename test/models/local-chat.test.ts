@@ -59,7 +59,10 @@ test("flags of a node and of a model here do not mix", async () => {
     [["hi", "--temperature", "0"], /^the node answers.*: --temperature needs --model: use/],
     [["hi", "there", "--model", "storyteller"], /^the text must be in quotes: use/],
     [["--model", "nobody"], /^there is no model `nobody`/],
-    [["--model", "storyteller", "--backend", "gpu"], /^--backend takes wasm, webgpu, oracle/],
+    [
+      ["--model", "storyteller", "--backend", "gpu"],
+      /^--backend takes wasm, native, webgpu, oracle/,
+    ],
     [[], /^a text is needed: use `gyrotron chat TEXT/],
   ];
   for (const [args, expected] of cases) {

@@ -25,14 +25,15 @@ const SHOWN_MAX = 20;
 
 export const conform: Command = {
   usage:
-    "conform [--backend wasm|webgpu|oracle] [--cases quick|full|exhaustive] [--threads N] [--snr] [--json]",
+    "conform [--backend wasm|native|webgpu|oracle] [--cases quick|full|exhaustive] [--threads N] [--snr] [--json]",
   summary: "Checks that this machine computes the specified bits.",
   details: [
-    "--backend B   wasm (default): the CPU's; webgpu: a GPU's, by the npm package `webgpu`;",
-    "              oracle: the slow one that the others are measured by",
+    "--backend B   wasm (default): the CPU's; native: the CPU's, with kernels that this machine's C",
+    "              compiler makes once; webgpu: a GPU's, by the npm package `webgpu`; oracle: the slow",
+    "              one that the others are measured by",
     "--cases SET   quick (default), full, or exhaustive: full, and then every unary function on all",
     "              2^32 inputs, which takes about half a day and is not for the oracle",
-    "--threads N   of the wasm backend (1)",
+    "--threads N   of the wasm and native backends (1)",
     "--snr         also the signal-to-noise ratio of every op of small models (not in JSON)",
     "--json        one JSON object",
   ],

@@ -8,6 +8,7 @@ import {
   DEFAULT_PORT,
   type Flags,
   readAddress,
+  readChoice,
   readFlags,
   readInteger,
 } from "../flags.ts";
@@ -20,13 +21,15 @@ const QUERY_WORKERS_MAX = 16;
 
 export const start: Command = {
   usage:
-    "start [--port PORT] [--host ADDRESS] [--data FOLDER] [--model MODEL] [--query-workers COUNT] [--icp-rate XDR] [--subnet-admin PRINCIPAL] [--no-provisional]",
+    "start [--port PORT] [--host ADDRESS] [--data FOLDER] [--model MODEL] [--backend wasm|native] [--query-workers COUNT] [--icp-rate XDR] [--subnet-admin PRINCIPAL] [--no-provisional]",
   summary: "Runs a network of one node in the foreground and shows what its canisters print.",
   details: [
     `--port PORT      where clients reach it (${DEFAULT_PORT}); 0 takes any free one`,
     `--host ADDRESS   on which address to listen (${DEFAULT_HOST})`,
     `--data FOLDER    keys, state and blocks (${DEFAULT_DATA}); created if absent`,
     "--model MODEL    offers another model to canisters; may stand more than once",
+    "--backend B      what computes for canisters: wasm (default), or native: kernels that this machine's C",
+    "                 compiler makes once, some times as fast; the bits are the same",
     `--query-workers COUNT   threads that answer queries, 1 to ${QUERY_WORKERS_MAX}; one less than there are cores, at most 4`,
     ...NETWORK_FLAG_DETAILS,
   ],
@@ -37,15 +40,18 @@ export const start: Command = {
       data: { type: "string" },
       model: { type: "string", multiple: true },
       "query-workers": { type: "string" },
+      backend: { type: "string" },
       ...NETWORK_FLAGS,
     } as const;
     const flags = readFlags(args, table, this.usage);
     const dataFolder = flags.text("data") ?? DEFAULT_DATA;
     const modelPaths = await findModels(flags.texts("model"), dataFolder);
     const queryWorkers = readQueryWorkers(flags, this.usage);
+    const isNative = readChoice(flags, "backend", ["wasm", "native"], this.usage) === "native";
     const address = readAddress(flags, this.usage);
     const choices = readNetworkChoices(flags, this.usage);
-    const node = await runNode({ ...address, dataFolder, modelPaths, queryWorkers, choices });
+    const options = { dataFolder, modelPaths, isNative, queryWorkers, choices };
+    const node = await runNode({ ...address, ...options });
     showReady(node, dataFolder);
     return node.ended;
   },

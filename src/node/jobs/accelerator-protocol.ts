@@ -8,6 +8,8 @@ export interface AcceleratorStart {
   modelPaths: readonly string[];
   /** Threads of the backend. */
   threads: number;
+  /** Path of an addon with native kernels, if it is to use them: the bits are the same. */
+  native?: string;
 }
 
 export type AcceleratorRequest = { kind: "load" } | { kind: "run"; number: number; job: Job };

@@ -17,7 +17,7 @@ import type {
 } from "./accelerator-protocol.ts";
 import { loadModel } from "../models/model-folder.ts";
 
-const { modelPaths, threads } = workerData as AcceleratorStart;
+const { modelPaths, threads, native } = workerData as AcceleratorStart;
 const port = present(parentPort, "this file is a worker");
 const models: { model: LanguageModel; generator: TextGenerator }[] = [];
 let previous: Promise<void> = Promise.resolve();
@@ -46,7 +46,7 @@ async function load(): Promise<{ models: ModelRecord[]; device: string }> {
   let device = "none";
   for (const path of modelPaths) {
     const model = loadModel(path);
-    const backend = await createWasmBackend({ threads });
+    const backend = await createWasmBackend({ threads, ...(native && { native }) });
     ({ device } = backend);
     const prepared = { ...model.prepared, weights: handedOver(model.prepared.weights) };
     models.push({ model, generator: await createGenerator(prepared, { backend }) });

@@ -1,0 +1,157 @@
+// Goal: native kernels give the bits of the definition however they are compiled, and those that do not, or cannot be
+// compiled, are refused by name. Method: this machine's C compiler, for its own processor and for lesser ones.
+
+import assert from "node:assert/strict";
+import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import process from "node:process";
+import { after, test } from "node:test";
+import { PUBLISHED_CONFORMANCE, runConformance } from "gyrotron/backend";
+import { createWasmBackend } from "gyrotron/backend/wasm";
+import type { Job } from "gyrotron/job";
+import type { BfpRows, OpCall } from "gyrotron/tensor";
+import { startAccelerator } from "../jobs/threaded-accelerator.ts";
+import { bundledModelPath } from "../models/model-folder.ts";
+import { NodeError } from "../node-error.ts";
+import { buildNativeKernels, type BuildOptions, openNativeBackend } from "./kernel-build.ts";
+
+const SOURCES = join(import.meta.dirname, "../../backend/wasm/native");
+const folder = mkdtempSync(join(tmpdir(), "gyrotron-native-"));
+after(() => rmSync(folder, { recursive: true, force: true }));
+
+const notes: string[] = [];
+const options: BuildOptions = { folder, note: (text) => void notes.push(text) };
+const STRICT = ["-Wall", "-Wextra", "-Werror"];
+const NO_COMPILER = problemOf(() => buildNativeKernels(options));
+const skip = NO_COMPILER?.startsWith("there is no C compiler") === true && "needs a C compiler";
+
+/** Processors that this one can stand for. */
+const LESSER = process.arch === "x64" ? [["-march=x86-64-v3"], ["-march=x86-64"]] : [[]];
+const KINDS = [
+  { kind: "of this processor", processor: undefined, threads: 1 },
+  { kind: "of this processor", processor: undefined, threads: 2 },
+  ...LESSER.map((processor) => ({ kind: processor.join(" ") || "plain", processor, threads: 1 })),
+];
+
+for (const { kind, processor, threads } of KINDS) {
+  test(`kernels ${kind} give the published digest, threads: ${threads}`, { skip }, async () => {
+    const asked = { ...options, ...(processor && { processor: [...processor, ...STRICT] }) };
+    const backend = await openNativeBackend({ ...asked, threads });
+    try {
+      assert.equal(backend.name, "native");
+      const { mismatches, digest } = await runConformance(backend, "quick");
+      assert.deepEqual(mismatches, []);
+      assert.equal(digest, PUBLISHED_CONFORMANCE.quick.digest);
+    } finally {
+      await backend.close();
+    }
+  });
+}
+
+test("shares whose sum passes 2^29 divide as integers", { skip }, async () => {
+  const [positions, columns] = [40_001, 16];
+  const rows = (count: number, exponent: number, mantissa: (i: number) => number): BfpRows => ({
+    columns,
+    mantissas: Int32Array.from({ length: count * columns }, (_, i) => mantissa(i)),
+    exponents: new Int32Array(count).fill(exponent),
+  });
+  const call: OpCall = {
+    ...{ op: "attention", heads: 1, kvHeads: 1, headSize: columns },
+    queries: rows(1, -30, (i) => (i * 37) % 4000),
+    keys: rows(positions, -30, (i) => ((i * 7919) % 8191) - 4095),
+    values: rows(positions, 0, (i) => ((i * 104_729) % 8191) - 4095),
+  };
+  const native = await openNativeBackend({ ...options, threads: 1 });
+  const wasm = await createWasmBackend();
+  assert.deepEqual(await native.run(call), await wasm.run(call));
+  await Promise.all([native.close(), wasm.close()]);
+});
+
+test("an accelerator on native kernels attests the same bytes", { skip }, async () => {
+  const start = { modelPaths: [bundledModelPath()], threads: 1 };
+  const native = buildNativeKernels(options);
+  const both = await Promise.all([startAccelerator(start), startAccelerator({ ...start, native })]);
+  const [{ hash: modelHash }] = both[0].models as [(typeof both)[0]["models"][0]];
+  const job: Job = {
+    ...{ modelHash, messages: [{ role: "user", content: "Once upon a time" }] },
+    outputTokensMax: 9,
+    sampling: { temperature: 39_322, topK: 0, topP: 58_982, seed: 4n },
+  };
+  const results = await Promise.all(both.map((accelerator) => accelerator.run(job, () => {})));
+  assert.deepEqual(results[0], results[1]);
+  assert.match(both[1].device, /^native: /);
+  await Promise.all(both.map((accelerator) => accelerator.close()));
+});
+
+test("what has been compiled is found again", { skip }, () => {
+  assert.match(notes[0] ?? "", /^building native kernels with \S+ .*\(once\)$/);
+  const count = notes.length;
+  const path = buildNativeKernels(options);
+  assert.equal(buildNativeKernels(options), path);
+  assert.equal(notes.length, count);
+  assert.deepEqual(
+    readdirSync(folder).filter((name) => !name.endsWith(".node")),
+    [],
+  );
+});
+
+/** What, in which file, instead of what, and where it is found. */
+const MISTAKES: readonly [string, string, string, string, RegExp][] = [
+  ["a wrong sum", "kernels.h", "& 65535;", "& 65534;", /product of/],
+  ["a wrong share", "attention.c", "splat(1) << places", "splat(0) << places", /attention of/],
+  ["a wrong silu", "gate.c", "splat(32768)", "splat(32769)", /gate/],
+];
+
+for (const [what, file, right, wrong, where] of MISTAKES) {
+  test(`kernels with ${what} are refused`, { skip }, async () => {
+    const sources = mkdtempSync(join(folder, "sources-"));
+    cpSync(SOURCES, sources, { recursive: true });
+    const text = readFileSync(join(sources, file), "utf8");
+    assert.ok(text.includes(right));
+    writeFileSync(join(sources, file), text.replace(right, wrong));
+    // Quick to compile.
+    const processor = ["-march=native", "-O1"];
+    assert.match(await refusalOf({ ...options, sources, processor }), where);
+    rmSync(sources, { recursive: true, force: true });
+  });
+}
+
+test("what cannot be compiled or loaded is said in one line", { skip }, async () => {
+  const sources = mkdtempSync(join(folder, "sources-"));
+  writeFileSync(join(sources, "addon.c"), "int broken(void) { return x; }\n");
+  const compiled = problemOf(() => buildNativeKernels({ ...options, sources }));
+  assert.match(compiled ?? "", /fails: .*error: .*x/);
+  writeFileSync(join(sources, "addon.c"), "int whole(void) { return 1; }\n");
+  assert.match(await refusalOf({ ...options, sources }), /does not load: ./);
+  rmSync(sources, { recursive: true, force: true });
+});
+
+test("a machine without a compiler hears so", () => {
+  const { PATH, CC } = process.env;
+  process.env["PATH"] = "";
+  process.env["CC"] = "no-such-compiler";
+  const problem = problemOf(() => buildNativeKernels(options));
+  process.env["PATH"] = PATH;
+  if (CC === undefined) delete process.env["CC"];
+  else process.env["CC"] = CC;
+  assert.equal(problem, "there is no C compiler (no-such-compiler, cc, gcc, clang)");
+});
+
+function problemOf(body: () => unknown): string | undefined {
+  try {
+    body();
+    return undefined;
+  } catch (error) {
+    return reasonOf(error);
+  }
+}
+
+async function refusalOf(asked: BuildOptions): Promise<string> {
+  return openNativeBackend({ ...asked, threads: 1 }).then(() => "it is taken", reasonOf);
+}
+
+function reasonOf(error: unknown): string {
+  assert.ok(error instanceof NodeError && error.info.code === "node/native", String(error));
+  return error.info.reason;
+}
