@@ -218,8 +218,7 @@ export function matmulWords(call: {
   const { matrix } = call;
   const most = mantissaMax(call.leftBits);
   const spill = Math.floor(sumMax(true) / (8 * most * WEIGHT_MAX));
-  const largest = matrix.bits === 8 ? SCALED_MAX : WEIGHT_MAX;
-  const isDirect = BLOCK_SIZE * most * largest <= SUM_MAX;
+  const isDirect = BLOCK_SIZE * most * SCALED_MAX <= SUM_MAX;
   assert(spill >= 1, "a block of products fits a lane");
   return [
     ...[call.left, call.exponents, matrix.address, matrix.scales, matrix.blocks, matrix.groups],

@@ -304,7 +304,14 @@ for (const leftBits of [8, 14, 16]) {
 
 test("levels with the largest sums are exact, of either sign", async () => {
   const backend = await createWasmBackend();
-  for (const inputs of [1536, 6144, 6176, 8192, 65536]) {
+  for (const [inputs, leftBits] of [
+    [1536, 14],
+    [8224, 14],
+    [8224, 16],
+    [65536, 14],
+    [65536, 16],
+  ] as const) {
+    const top = 2 ** (leftBits - 1) - 1;
     for (const [name, level, m, o] of [
       ["top", 15, 1092, -8189],
       ["bottom", 0, 1092, -8191],
@@ -318,11 +325,13 @@ test("levels with the largest sums are exact, of either sign", async () => {
         level: (c, k) => (c === 0 || k % 2 === 0 ? level : 15 - level),
       });
       for (const rows of inputs === 65536 ? [1, 4] : [1, 2, 4]) {
-        const left = mixedRows(rows, inputs, 14);
+        const left = mixedRows(rows, inputs, leftBits);
         left.mantissas.forEach((_, i) => {
-          left.mantissas[i] = i < inputs ? 8191 : i % 2 === 0 ? 8191 : -8191;
+          // The first row's add up to -1 modulo 1024 in each block.
+          if (i < inputs) left.mantissas[i] = i % 32 === 0 ? top - 993 : top;
+          else left.mantissas[i] = i % 2 === 1 ? -top : top;
         });
-        const result = await backend.run({ op: "matmul", left, leftBits: 14, weights: levels });
+        const result = await backend.run({ op: "matmul", left, leftBits, weights: levels });
         assert.deepEqual(result.kind === "f32" && result.values, expected(left, wide), name);
       }
     }

@@ -2,10 +2,10 @@
 // multiplier and an offset for each 32 k of a column. How they lie is in ./pack.as.ts.
 //
 // Over 32 k the row's products are `s * m + t * o`, where s is the sum of mantissas times levels and t that of the
-// mantissas: |s| <= 32 * 8191 * 15 and |t| <= 32 * 8191. Each is split as `1024 * upper + lower`, so that s and t
-// side by side are pairs of i16 and so are m and o: one dot product adds the lowers' part, another the uppers'.
-// With m <= 1092 and |o| <= 8191 those are below 1023 * 9283 and 3840 * 1092 + 256 * 8191 in magnitude, 192 of
-// which fit i32.
+// mantissas: with 16 bits |s| <= 32 * 32767 * 15 and |t| <= 32 * 32767. Each is split as `1024 * upper + lower`, so
+// that s and t side by side are pairs of i16 and so are m and o: one dot product adds the lowers' part, another the
+// uppers'. As -8191 <= o <= o + 15 * m <= 8191 the lowers' part is at most 1023 * 8191 in magnitude and all of it
+// at most 32 * 32767 * 8191, so that the uppers' is at most 1025 * 8191: 255 of either fit i32.
 
 import { addDot, addUpper } from "./dot.as";
 import { address, word } from "./layout.as";
@@ -15,7 +15,7 @@ import { storeFour } from "./tile.as";
 const LEVELS_BYTES: usize = 64;
 const FACTORS_BYTES: usize = 16;
 /** So many times 32 k an accumulator takes. */
-const SPILL: i32 = 192;
+const SPILL: i32 = 255;
 
 // The eight k of a vector, as types: see ./tile.as.ts.
 type First = i8;

@@ -18,19 +18,19 @@ const ROWS_BYTES: usize = 786432;
 /** From so many rows on, widening weights once is cheaper than doing so for each row. */
 const WIDEN_ROWS: i32 = 3;
 
-/** [3] status, [4] left, [5] exponents, [6] weights, [7] scales, [8] blocks, [9] groups, [10] blocks that an accumulator takes in any case, [11] bits, [12] out, [13] out columns, [14] op, [15] second, [16] third, [17] multipliers, or those of levels with offsets, [18] whether 32 products with weights of 8 bits or levels fit i32, [19] limits (./spill.as.ts) */
+/** [3] status, [4] left, [5] exponents, [6] weights, [7] scales, [8] blocks, [9] groups, [10] blocks that an accumulator takes in any case, [11] bits, [12] out, [13] out columns, [14] op, [15] second, [16] third, [17] multipliers, or those of levels with offsets, [18] whether 32 products with weights of 8 bits fit i32, [19] limits (./spill.as.ts) */
 export function matmul(p: usize, rows: i32, scratch: usize, thread: i32, threads: i32): void {
   const groups = word(p, 9);
   const from = <i32>((<i64>groups * thread) / threads);
   const to = <i32>((<i64>groups * (thread + 1)) / threads);
   if (from == to) return;
   const bits = word(p, 11);
-  if (bits > 8) {
+  if (bits == 14) {
     product<i16>(p, rows, from, to, scratch, 0);
+  } else if (bits == 4 && rows < WIDEN_ROWS) {
+    levelProduct(p, rows, from, to, scratch);
   } else if (rows >= WIDEN_ROWS || word(p, 18) == 0) {
     product<i16>(p, rows, from, to, scratch, scratch + SPILLS_BYTES);
-  } else if (bits == 4) {
-    levelProduct(p, rows, from, to, scratch);
   } else {
     product<i8>(p, rows, from, to, scratch, 0);
   }
