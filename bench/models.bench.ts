@@ -112,7 +112,8 @@ function prepare(): { name: string; path: string; hash: string } {
 async function startEngines(): Promise<Engine[]> {
   const started: Engine[] = [];
   for (const count of threads) {
-    const all = [["ours.ts", stored.path, String(count)], ...peers(count)];
+    const ours = ["ours.ts", stored.path, String(count)];
+    const all = [ours, [...ours, "native"], ...peers(count)];
     for (const args of all) {
       const engine = await startEngine(args, count);
       if (engine !== undefined) started.push(engine);
@@ -142,7 +143,8 @@ async function startEngine(args: readonly string[], count: number): Promise<Engi
   const child = spawnEngine(args, ["ignore", "ignore", "inherit", "ipc"]);
   const ready = (await answerOf(child).catch(() => undefined)) as Ready | undefined;
   if (ready === undefined) {
-    console.log(`${args[0]} does not run here; is bench/speed-peers installed?`);
+    const wanted = args.includes("native") ? "a C compiler there" : "bench/speed-peers installed";
+    console.log(`${args[0]} does not run here; is ${wanted}?`);
     child.kill();
     return undefined;
   }
@@ -269,10 +271,10 @@ function print(): void {
   for (const engine of all) console.log(JSON.stringify(engine));
   for (const count of threads) {
     const beside = engines.filter(({ label }) => label.includes(`, ${count} thread`));
-    const ours = beside.find(({ ready }) => ready.name === "gyrotron");
-    for (const peer of beside)
-      if (ours !== undefined && peer !== ours)
-        console.log(`ours by ${peer.label}: ${ratios(ours, peer).join(", ")}`);
+    const isOurs = ({ ready }: Engine): boolean => ready.name.startsWith("gyrotron");
+    for (const ours of beside.filter(isOurs))
+      for (const peer of beside.filter((engine) => !isOurs(engine)))
+        console.log(`${ours.ready.name} by ${peer.label}: ${ratios(ours, peer).join(", ")}`);
   }
   const digests = new Set(engines.flatMap((engine) => [...engine.digests]));
   const kinds = new Set([...digests].map((digest) => digest.split(" ")[0]));

@@ -1,25 +1,32 @@
-// This engine as a process of the benchmark: node ours.ts PREPARED-FILE THREADS
+// This engine as a process of the benchmark: node ours.ts PREPARED-FILE THREADS [native]
 
 import process from "node:process";
 import { loadLanguageModel } from "gyrotron/accelerator";
 import { createWasmBackend } from "gyrotron/backend";
 import { createGenerator, type GenerationOutcome, GREEDY } from "gyrotron/learn";
 import { installNodeHashes } from "gyrotron/node/models";
+import { openNativeBackend } from "gyrotron/node/native";
 import { openByteSource } from "../../src/node/models/file-source.ts";
 import { type Answer, promptOf, serve, type Task } from "./task.ts";
 
-const [path = "", threads = "1"] = process.argv.slice(2);
+const [path = "", threads = "1", kind = "wasm"] = process.argv.slice(2);
 installNodeHashes();
 const { prepared } = loadLanguageModel("benchmark", {
   format: "prepared",
   file: openByteSource(path),
 });
-const backend = await createWasmBackend({ threads: Number(threads) });
+const backend =
+  kind === "native"
+    ? await openNativeBackend({ threads: Number(threads), note: console.log })
+    : await createWasmBackend({ threads: Number(threads) });
 // No token ends a text here, so that every run has the same length; and no cache spares a prompt.
 const model = { ...prepared, endTokens: [] };
 const generator = await createGenerator(model, { backend, keptCaches: 0 });
 
-serve({ name: "gyrotron", version: prepared.precision }, run);
+serve(
+  { name: kind === "native" ? "gyrotron native" : "gyrotron", version: prepared.precision },
+  run,
+);
 
 async function run(task: Task): Promise<Answer> {
   const start = performance.now();
