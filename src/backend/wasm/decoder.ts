@@ -33,9 +33,10 @@ import {
 } from "./layout.ts";
 import { type DeviceMatrix, matmulWords, placeMatrices, PRODUCT_SCRATCH_BYTES } from "./pack.ts";
 
-const ROWS_MAX = 64;
+/** Rows of a step. Native kernels take so little time for each that more of them have to share what weights cost. */
+const ROWS_MAX = { wasm: 64, native: 256 } as const;
 
-/** Buffers of a step, each for `ROWS_MAX` rows. */
+/** Buffers of a step, each for the most rows that it may have. */
 interface Buffers {
   readonly x: number;
   readonly normed: number;
@@ -56,7 +57,7 @@ interface Buffers {
 
 /** A model on one device. */
 export class WasmDecoder implements Decoder {
-  readonly rowsMax: number = ROWS_MAX;
+  readonly rowsMax: number;
   readonly #device: WasmDevice;
   readonly #frame: DecoderFrame;
   readonly #buffers: Buffers;
@@ -69,6 +70,7 @@ export class WasmDecoder implements Decoder {
 
   constructor(device: WasmDevice, weights: DecoderWeights) {
     this.#device = device;
+    this.rowsMax = ROWS_MAX[device.isNative ? "native" : "wasm"];
     this.#frame = frameOf(weights);
     const { layers, kvHeads, headSize, context } = weights.shape;
     const padded = roundUp(headSize, 8);
@@ -88,7 +90,7 @@ export class WasmDecoder implements Decoder {
         for (const range of ranges) device.copy(from + range.from, to + range.to, range.bytes);
       },
     });
-    this.#buffers = allocateBuffers(device, weights);
+    this.#buffers = allocateBuffers(device, weights, this.rowsMax);
     device.reserveScratch(
       Math.max(PRODUCT_SCRATCH_BYTES, padded * 8, attentionScratchBytes(context)),
     );
@@ -111,7 +113,7 @@ export class WasmDecoder implements Decoder {
     const device = this.#device;
     const b = this.#buffers;
     const { layers, vocabulary } = this.#frame.shape;
-    const caches = this.#caches.admit(rows, { rowsMax: ROWS_MAX, vocabulary });
+    const caches = this.#caches.admit(rows, { rowsMax: this.rowsMax, vocabulary });
     const step = beginStep(this.#frame, rows, caches);
     const { positions, chosen, x, misplaced } = step;
     const addresses = caches.map((cache) => cache.address);
@@ -139,20 +141,20 @@ export class WasmDecoder implements Decoder {
   }
 }
 
-function allocateBuffers(device: WasmDevice, weights: DecoderWeights): Buffers {
+function allocateBuffers(device: WasmDevice, weights: DecoderWeights, rows: number): Buffers {
   const { width, hidden, heads, kvHeads, headSize, vocabulary } = weights.shape;
-  const words = (columns: number): number => device.allocateUnset(ROWS_MAX * columns * 4);
+  const words = (columns: number): number => device.allocateUnset(rows * columns * 4);
   const attention = heads * headSize;
   const widest = Math.max(width, hidden, attention);
   const padded = roundUp(headSize, 8);
   return {
     x: words(width),
     normed: words(Math.max(width, attention)),
-    mantissas: device.allocateUnset(ROWS_MAX * roundUp(widest, 8) * 2),
+    mantissas: device.allocateUnset(rows * roundUp(widest, 8) * 2),
     exponents: words(1),
     projected: words(roundUp(Math.max(attention + 2 * kvHeads * headSize, 2 * hidden, width), 4)),
     angles: words(headSize),
-    query: device.allocateUnset(ROWS_MAX * heads * padded * 2),
+    query: device.allocateUnset(rows * heads * padded * 2),
     queryExponents: words(heads),
     product: words(hidden),
     logits: words(roundUp(vocabulary, 4)),

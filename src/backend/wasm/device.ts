@@ -36,6 +36,8 @@ export class WasmDevice {
   readonly #helpers: readonly Helper[];
   readonly #fill: number;
   readonly threads: number;
+  /** Whether native kernels are asked first. */
+  readonly isNative: boolean;
   #top = HEAP_ADDRESS;
   #scratchBytes = 0;
   #job = 0;
@@ -54,6 +56,7 @@ export class WasmDevice {
     this.threads = options.threads;
     this.#fill = options.fill ?? 0;
     const { native } = options;
+    this.isNative = native !== undefined;
     const instance = new WebAssembly.Instance(module, kernelImports(memory, native));
     this.#run = instance.exports["run"] as (control: number, thread: number) => void;
     const helpers: Helper[] = [];

@@ -33,8 +33,10 @@ const PRODUCTS: readonly ProductShape[] = [
   { rows: 2, inputs: 100, outputs: 33, leftBits: 14, bits: 8 },
   { rows: 2, inputs: 64, outputs: 9, leftBits: 16, bits: 14 },
   { rows: 3, inputs: 37, outputs: 50, leftBits: 8, bits: 8 },
-  { rows: 15, inputs: 136, outputs: 82, leftBits: 14, bits: 8 },
+  { rows: 15, inputs: 40, outputs: 82, leftBits: 14, bits: 8 },
   { rows: 15, inputs: 68, outputs: 50, leftBits: 16, bits: 14 },
+  { rows: 25, inputs: 136, outputs: 82, leftBits: 14, bits: 8 },
+  { rows: 34, inputs: 40, outputs: 34, leftBits: 14, bits: 14 },
 ];
 
 interface AttentionShape {

@@ -36,8 +36,7 @@ const KINDS = [
 
 for (const { kind, processor, threads } of KINDS) {
   test(`kernels ${kind} give the published digest, threads: ${threads}`, { skip }, async () => {
-    const asked = { ...options, ...(processor && { processor: [...processor, ...STRICT] }) };
-    const backend = await openNativeBackend({ ...asked, threads });
+    const backend = await openKind(processor, threads);
     try {
       assert.equal(backend.name, "native");
       const { mismatches, digest } = await runConformance(backend, "quick");
@@ -47,6 +46,23 @@ for (const { kind, processor, threads } of KINDS) {
       await backend.close();
     }
   });
+}
+
+for (const { kind, processor } of KINDS.slice(1)) {
+  test(
+    `products of every kind of shape are those of Wasm, by kernels ${kind}`,
+    { skip },
+    async () => {
+      const native = await openKind(processor, 2);
+      const wasm = await createWasmBackend();
+      for (const call of products()) {
+        const { weights, leftBits, left } = call;
+        const what = `${left.exponents.length} rows, ${weights.inputs} by ${weights.outputs}, ${leftBits} and ${weights.bits} bits`;
+        assert.deepEqual(await native.run(call), await wasm.run(call), what);
+      }
+      await Promise.all([native.close(), wasm.close()]);
+    },
+  );
 }
 
 test("shares whose sum passes 2^29 divide as integers", { skip }, async () => {
@@ -137,6 +153,58 @@ test("a machine without a compiler hears so", () => {
   else process.env["CC"] = CC;
   assert.equal(problem, "there is no C compiler (no-such-compiler, cc, gcc, clang)");
 });
+
+function openKind(
+  processor: readonly string[] | undefined,
+  threads: number,
+): ReturnType<typeof openNativeBackend> {
+  const asked = processor && { processor: [...processor, ...STRICT] };
+  return openNativeBackend({ ...options, ...asked, threads });
+}
+
+/** Rows and sizes on either side of what tiles, blocks and groups hold. */
+function* products(): Generator<Extract<OpCall, { op: "matmul" }>> {
+  let state = 1;
+  const draw = (most: number): number => {
+    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
+    return ((state >>> 8) % (2 * most + 1)) - most;
+  };
+  const draws = (length: number, most: number): number[] =>
+    Array.from({ length }, () => draw(most));
+  const sizes = [
+    [1, 1],
+    [63, 16],
+    [65, 17],
+    [1000, 101],
+  ] as const;
+  for (const rows of [1, 2, 3, 8, 23, 24, 49, 300])
+    for (const [inputs, outputs] of sizes)
+      for (const [leftBits, bits] of [
+        [14, 8],
+        [14, 14],
+        [16, 14],
+      ] as const) {
+        const weights = draws(outputs * inputs, 2 ** (bits - 1) - 1);
+        const blockScales = new Uint8Array(outputs * Math.ceil(inputs / 32)).map(
+          () => 33 + draw(31),
+        );
+        yield {
+          ...{ op: "matmul", leftBits },
+          left: {
+            columns: inputs,
+            mantissas: Int32Array.from(draws(rows * inputs, 2 ** (leftBits - 1) - 1)),
+            exponents: Int32Array.from(draws(rows, 9)),
+          },
+          weights: {
+            ...{ inputs, outputs, bits },
+            mantissas: bits === 8 ? Int8Array.from(weights) : Int16Array.from(weights),
+            ...(bits === 8 && { blockScales }),
+            scales: Uint8Array.from(draws(outputs, 63), (scale) => 192 + scale),
+            exponents: Int16Array.from(draws(outputs, 9)),
+          },
+        };
+      }
+}
 
 function problemOf(body: () => unknown): string | undefined {
   try {

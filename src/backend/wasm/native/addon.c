@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #define NAPI_VERSION 8
 #include <node_api.h>
-#include "kernels.h"
+#include "product.h"
 
 enum { OP_MATMUL = 4, OP_ATTEND = 6, OP_GATE = 9 };
 
@@ -73,7 +73,7 @@ static napi_value describe(napi_env env, napi_callback_info info) {
   (void)info;
   napi_value text = NULL;
 #if VECTOR_BYTES == 64 && defined(__AVX512VNNI__)
-  const char *name = "AVX-512 VNNI";
+  const char *name = haveTiles() ? "AVX-512 VNNI and AMX" : "AVX-512 VNNI";
 #elif VECTOR_BYTES == 64
   const char *name = "AVX-512";
 #elif VECTOR_BYTES == 32

@@ -8,18 +8,17 @@
 // Floats: sums are integers below 2^53 in binary64, so are they times D, and powers of two round nothing: `sum *
 // D2e * 2^ea` is exact, and `roundOnce` the only rounding.
 
-#include "kernels.h"
+#include "product.h"
 
-/** Columns of a unit: four groups. */
-#define UNIT 16
 #define UNIT_VECTORS (UNIT / LANES)
 /** Units whose vectors are those of one tile. */
 #define TILE_UNITS (TILE_VECTORS * LANES / UNIT)
-#define BLOCK_PAIRS 4
-/** Longest columns, in blocks of eight k: a panel of them fits a thread's memory. */
-#define BLOCKS_MAX 2048
 /** Up to so many rows weights are not widened once for all of them. */
 #define STREAM_ROWS 2
+/** From so many rows on tiles of 8 bits are quicker. */
+#define TILES_FROM_ROWS 24
+/** Blocks that a lane takes in any case, at least, of a left side of at most 14 bits. */
+#define FITTING_14_BITS 4
 /** Groups that are read at once. */
 #define STREAMS 4
 /** Windows for which a record has limits: 2^i blocks at 2i, 3 * 2^i at 2i + 1. */
@@ -27,82 +26,6 @@
 #define LANE_MAX 2147483647
 #define WEIGHT_MAX 8191
 #define SCALED_MAX (127 * 64)
-
-/** A record of a product, as pointers. */
-typedef struct {
-  int32_t rows, blocks, groups, fitting, bits, columns;
-  int32_t op, second, third;
-  int32_t *status;
-  const int16_t *left;
-  const int32_t *exponents;
-  const uint8_t *weights;
-  const double *scales;
-  const uint8_t *multipliers;
-  const double *limits;
-  float *out;
-} Product;
-
-static Product readProduct(const Device *device, const int32_t *record) {
-  return (Product){
-      .rows = rowsOf(device, record),
-      .status = at(device, record[3]),
-      .left = at(device, record[4]),
-      .exponents = at(device, record[5]),
-      .weights = at(device, record[6]),
-      .scales = at(device, record[7]),
-      .blocks = record[8],
-      .groups = record[9],
-      .fitting = record[10],
-      .bits = record[11],
-      .out = at(device, record[12]),
-      .columns = record[13],
-      .op = record[14],
-      .second = record[15],
-      .third = record[16],
-      .multipliers = at(device, record[17]),
-      .limits = at(device, record[19]),
-  };
-}
-
-/** Where a row's mantissas are. */
-INLINE const int16_t *leftOf(const Product *p, int row) {
-  return p->left + (size_t)row * (size_t)p->blocks * 8;
-}
-
-/** Bytes of a group's weights. */
-INLINE size_t groupBytes(const Product *p) {
-  return (size_t)p->blocks * (p->bits == 8 ? 32 : 64);
-}
-
-INLINE const uint8_t *multipliersOf(const Product *p, int group) {
-  return p->multipliers + (size_t)group * (size_t)((p->blocks + 3) / 4) * 4;
-}
-
-/** Stores a row's outputs from `column` on, `count` at most of these; returns whether one is not finite. */
-INLINE int storeVector(const Product *p, int row, int column, int count, DoublePair sums) {
-  const double factor = power(p->exponents[row]);
-  const double *scales = p->scales + column;
-  const DoublePair exact = {sums.low * loadDoubles(scales) * factor,
-                            sums.high * loadDoubles(scales + WIDE) * factor};
-  const Floats value = roundOnce(exact);
-  float *out = p->out + (size_t)row * (size_t)p->columns + column;
-  if (count >= LANES) {
-    storeWords(out, (Words)value);
-  } else {
-    memcpy(out, &value, (size_t)count * sizeof *out);
-  }
-  return anyBad((Unsigned)value << 1);
-}
-
-/** Notes which of some outputs are not finite; columns may belong to up to three ops. */
-static void noteBad(const Product *p, int row, int rows, int column, int columns) {
-  for (int r = row; r < row + rows; r++) {
-    for (int c = column; c < column + columns; c++) {
-      if (!isBad(p->out[(size_t)r * (size_t)p->columns + (size_t)c])) continue;
-      markBad(p->status, r, p->op + (c >= p->second) + (c >= p->third));
-    }
-  }
-}
 
 // Several rows.
 
@@ -448,6 +371,10 @@ int multiplyMatrix(const Device *device, const int32_t *record, int part, int pa
   const int units = (p->groups + 3) / 4;
   const int from = shareOf(units, part, parts), to = shareOf(units, part + 1, parts);
   if (from == to) return 1;
+  if (p->rows >= TILES_FROM_ROWS && p->fitting >= FITTING_14_BITS && haveTiles()) {
+    multiplyByTiles(device, p, from, to);
+    return 1;
+  }
   // A multiplier is that of four blocks.
   const int most = p->rows > STREAM_ROWS ? 0 : blocksOfLane(p), fitting = p->bits == 8 ? most & ~3 : most;
   if (fitting == 0) {

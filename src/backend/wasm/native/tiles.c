@@ -1,0 +1,235 @@
+// Products by AMX: tiles of 16 rows by 16 columns, of 64 k of 8 bits. A mantissa of 14 bits is `128 * high + low` with both
+// in -64..64, so a product is the sum of four of digits, times 2^14, 2^7 and 1. Sums of digits over all k are
+// below 2^28 and so are exact; nothing needs to be handed on.
+
+#define _GNU_SOURCE
+#include "product.h"
+
+#if defined(__linux__) && defined(__AMX_INT8__) && VECTOR_BYTES == 64
+
+#include <pthread.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/** Rows of a tile. */
+#define ROWS 16
+/** Digits of rows that pass weights together, and stay in the second cache while they do. */
+#define ROWS_BYTES (1u << 20)
+/** k of a tile. */
+#define DEPTH 64
+#define LINE 64
+
+static int isAllowed;
+
+/** Linux gives a process the state of tiles when it asks. */
+static void askForTiles(void) {
+  const int requestPermission = 0x1023, tileData = 18;
+  isAllowed = syscall(SYS_arch_prctl, requestPermission, tileData) == 0;
+}
+
+int haveTiles(void) {
+  static pthread_once_t once = PTHREAD_ONCE_INIT;
+  pthread_once(&once, askForTiles);
+  return isAllowed;
+}
+
+/** All eight tiles whole. */
+static void configureTiles(void) {
+  struct {
+    uint8_t palette, startRow, reserved[14];
+    uint16_t rowBytes[16];
+    uint8_t rows[16];
+  } config = {.palette = 1};
+  for (int i = 0; i < 8; i++) {
+    config.rowBytes[i] = 64;
+    config.rows[i] = ROWS;
+  }
+  _tile_loadconfig(&config);
+}
+
+/** Digits of 32 mantissas of 16 bits. */
+INLINE __m512i highDigits(__m512i x) {
+  return _mm512_srai_epi16(_mm512_add_epi16(x, _mm512_set1_epi16(64)), 7);
+}
+
+INLINE __m512i lowDigits(__m512i x, __m512i high) {
+  return _mm512_sub_epi16(x, _mm512_slli_epi16(high, 7));
+}
+
+/** Rows as tiles of digits, `depth / DEPTH` for each `ROWS`, zeros behind the last k and the last row. */
+static void splitRows(const Product *p, int top, int rows, size_t depth, int8_t *highs, int8_t *lows) {
+  const size_t columns = (size_t)p->blocks * 8;
+  for (int r = 0; r < (rows + ROWS - 1) / ROWS * ROWS; r++) {
+    const int16_t *x = leftOf(p, top + r);
+    for (size_t k = 0; k < depth; k += 32) {
+      __m512i digits = _mm512_setzero_si512();
+      if (r < rows && k < columns) {
+        const size_t left = columns - k;
+        digits = _mm512_maskz_loadu_epi16(left >= 32 ? ~0u : (1u << left) - 1, x + k);
+      }
+      const __m512i high = highDigits(digits);
+      const size_t tile = (size_t)(r / ROWS) * ROWS * depth + k / DEPTH * DEPTH * ROWS;
+      const size_t to = tile + (size_t)(r % ROWS) * DEPTH + k % DEPTH;
+      _mm256_storeu_si256((__m256i *)(highs + to), _mm512_cvtepi16_epi8(high));
+      _mm256_storeu_si256((__m256i *)(lows + to), _mm512_cvtepi16_epi8(lowDigits(digits, high)));
+    }
+  }
+}
+
+/** Four groups of columns. */
+typedef struct {
+  const uint8_t *weights[4], *multipliers[4];
+} Groups;
+
+INLINE __m512i joinQuarters(__m128i a, __m128i b, __m128i c, __m128i d) {
+  const __m512i low = _mm512_inserti32x4(_mm512_castsi128_si512(a), b, 1);
+  return _mm512_inserti32x4(_mm512_inserti32x4(low, c, 2), d, 3);
+}
+
+/** A block's four pairs of k of 16 columns, 8 bits times multipliers. */
+INLINE void scaledPairs(const Groups *groups, size_t block, __m512i factors, __m512i pairs[4]) {
+  const __m512i firstPairs = _mm512_setr_epi64(0, 4, 8, 12, 1, 5, 9, 13);
+  const __m512i lastPairs = _mm512_setr_epi64(2, 6, 10, 14, 3, 7, 11, 15);
+  __m256i parts[4];
+  for (int g = 0; g < 4; g++) parts[g] = _mm256_loadu_si256((const __m256i *)(groups->weights[g] + block * 32));
+  const __m512i left = _mm512_inserti64x4(_mm512_castsi256_si512(parts[0]), parts[1], 1);
+  const __m512i right = _mm512_inserti64x4(_mm512_castsi256_si512(parts[2]), parts[3], 1);
+  const __m512i first = _mm512_permutex2var_epi64(left, firstPairs, right);
+  const __m512i last = _mm512_permutex2var_epi64(left, lastPairs, right);
+  pairs[0] = _mm512_cvtepi8_epi16(_mm512_castsi512_si256(first));
+  pairs[1] = _mm512_cvtepi8_epi16(_mm512_extracti64x4_epi64(first, 1));
+  pairs[2] = _mm512_cvtepi8_epi16(_mm512_castsi512_si256(last));
+  pairs[3] = _mm512_cvtepi8_epi16(_mm512_extracti64x4_epi64(last, 1));
+  for (int k = 0; k < BLOCK_PAIRS; k++) pairs[k] = _mm512_mullo_epi16(pairs[k], factors);
+}
+
+/** The same of 14 bits. */
+INLINE void plainPairs(const Groups *groups, size_t block, __m512i pairs[4]) {
+  for (int k = 0; k < BLOCK_PAIRS; k++) {
+    __m128i parts[4];
+    for (int g = 0; g < 4; g++) {
+      parts[g] = _mm_loadu_si128((const __m128i *)(groups->weights[g] + block * 64) + k);
+    }
+    pairs[k] = joinQuarters(parts[0], parts[1], parts[2], parts[3]);
+  }
+}
+
+/** The multipliers of 16 columns for four blocks, each twice. */
+INLINE __m512i factorsOf(const Groups *groups, size_t block) {
+  int32_t fours[4];
+  for (int g = 0; g < 4; g++) memcpy(fours + g, groups->multipliers[g] + block, 4);
+  const __m128i all = _mm_loadu_si128((const __m128i *)fours);
+  return _mm512_cvtepu8_epi16(_mm256_set_m128i(_mm_unpackhi_epi8(all, all), _mm_unpacklo_epi8(all, all)));
+}
+
+/** A unit's digits: for every four k a line of 16 columns. Columns behind the last group repeat it. */
+static void splitUnit(const Product *p, int unit, size_t depth, int8_t *highs, int8_t *lows) {
+  // Of each column two k of one pair and two of the next.
+  const __m512i order = _mm512_broadcast_i32x4(
+      _mm_setr_epi8(0, 1, 8, 9, 2, 3, 10, 11, 4, 5, 12, 13, 6, 7, 14, 15));
+  Groups groups;
+  for (int g = 0; g < 4; g++) {
+    const int group = unit * 4 + g < p->groups ? unit * 4 + g : p->groups - 1;
+    groups.weights[g] = p->weights + (size_t)group * groupBytes(p);
+    groups.multipliers[g] = multipliersOf(p, group);
+  }
+  __m512i factors = _mm512_setzero_si512();
+  const size_t blocks = (size_t)p->blocks;
+  for (size_t block = 0; block < blocks; block++) {
+    __m512i pairs[BLOCK_PAIRS];
+    if (p->bits == 8) {
+      if (block % 4 == 0) factors = factorsOf(&groups, block);
+      scaledPairs(&groups, block, factors, pairs);
+    } else {
+      plainPairs(&groups, block, pairs);
+    }
+    for (int k = 0; k < BLOCK_PAIRS; k += 2) {
+      const __m512i high = highDigits(pairs[k]), next = highDigits(pairs[k + 1]);
+      const __m512i low = lowDigits(pairs[k], high), nextLow = lowDigits(pairs[k + 1], next);
+      _mm512_storeu_si512(highs, _mm512_shuffle_epi8(_mm512_packs_epi16(high, next), order));
+      _mm512_storeu_si512(lows, _mm512_shuffle_epi8(_mm512_packs_epi16(low, nextLow), order));
+      highs += LINE;
+      lows += LINE;
+    }
+  }
+  const size_t rest = (depth / 4 - blocks * 2) * LINE;
+  memset(highs, 0, rest);
+  memset(lows, 0, rest);
+}
+
+/** What tiles leave: sums of digits of 16 rows by 16 columns. */
+typedef struct {
+  int32_t sums[4][ROWS][UNIT];
+} Corner;
+
+/** Stores outputs of rows and a unit of columns. */
+static void storeCorner(const Product *p, const Corner *corner, int top, int rows, int column) {
+  const int count = p->groups * 4 - column < UNIT ? p->groups * 4 - column : UNIT;
+  int bad = 0;
+  for (int r = 0; r < rows; r++) {
+    const DoublePair most = toDoubles(loadWords(corner->sums[0][r]));
+    const DoublePair middle = toDoubles(loadWords(corner->sums[1][r]) + loadWords(corner->sums[2][r]));
+    const DoublePair least = toDoubles(loadWords(corner->sums[3][r]));
+    const DoublePair whole = {most.low * 16384.0 + middle.low * 128.0 + least.low,
+                              most.high * 16384.0 + middle.high * 128.0 + least.high};
+    bad |= storeVector(p, top + r, column, count, whole);
+  }
+  if (bad) noteBad(p, top, rows, column, count);
+}
+
+void multiplyByTiles(const Device *device, const Product *p, int from, int to) {
+  const size_t depth = ((size_t)p->blocks * 8 + DEPTH - 1) / DEPTH * DEPTH;
+  const int together = (int)(ROWS_BYTES / (2 * depth)) / ROWS * ROWS;
+  int8_t *leftHighs = (int8_t *)device->work, *leftLows = leftHighs + (size_t)together * depth;
+  int8_t *highs = leftLows + (size_t)together * depth, *lows = highs + UNIT * depth;
+  Corner corner;
+  configureTiles();
+  for (int top = 0; top < p->rows; top += together) {
+    const int rows = p->rows - top < together ? p->rows - top : together;
+    splitRows(p, top, rows, depth, leftHighs, leftLows);
+    // Memory is asked for the next unit's weights a part at a time.
+    const size_t steps = (size_t)(rows + ROWS - 1) / ROWS * (depth / DEPTH);
+    const size_t aheadLines = (groupBytes(p) * 4 / LINE + steps - 1) / steps;
+    for (int unit = from; unit < to; unit++) {
+      splitUnit(p, unit, depth, highs, lows);
+      const uint8_t *ahead = p->weights + (size_t)(unit + 1) * 4 * groupBytes(p);
+      for (int row = 0; row < rows; row += ROWS) {
+        const int8_t *leftHigh = leftHighs + (size_t)row * depth, *leftLow = leftLows + (size_t)row * depth;
+        _tile_zero(0);
+        _tile_zero(1);
+        _tile_zero(2);
+        _tile_zero(3);
+        for (size_t k = 0; k < depth; k += DEPTH) {
+          _tile_loadd(4, leftHigh + k * ROWS, DEPTH);
+          _tile_loadd(6, highs + k * UNIT, LINE);
+          _tile_dpbssd(0, 4, 6);
+          _tile_loadd(7, lows + k * UNIT, LINE);
+          _tile_dpbssd(1, 4, 7);
+          _tile_loadd(5, leftLow + k * ROWS, DEPTH);
+          _tile_dpbssd(2, 5, 6);
+          _tile_dpbssd(3, 5, 7);
+          for (size_t i = 0; i < aheadLines; i++, ahead += LINE) __builtin_prefetch(ahead, 0, 2);
+        }
+        _tile_stored(0, corner.sums[0], LINE);
+        _tile_stored(1, corner.sums[1], LINE);
+        _tile_stored(2, corner.sums[2], LINE);
+        _tile_stored(3, corner.sums[3], LINE);
+        storeCorner(p, &corner, top + row, rows - row < ROWS ? rows - row : ROWS, unit * UNIT);
+      }
+    }
+  }
+  _tile_release();
+}
+
+#else
+
+int haveTiles(void) { return 0; }
+
+void multiplyByTiles(const Device *device, const Product *p, int from, int to) {
+  (void)device;
+  (void)p;
+  (void)from;
+  (void)to;
+}
+
+#endif
