@@ -2,7 +2,16 @@
 // Wasm, and every byte must be equal. Shapes are small; values are such that sums leave 32 bits and results f32.
 
 import { attentionScale } from "gyrotron/numerics";
-import { mantissaMax, type OpCall, type PackedMatrix, TensorError } from "gyrotron/tensor";
+import {
+  blocksOf,
+  LEVEL_MAX,
+  LEVEL_WEIGHT_MAX,
+  mantissaMax,
+  type MatrixBits,
+  type OpCall,
+  type PackedMatrix,
+  TensorError,
+} from "gyrotron/tensor";
 import { CaseValues } from "../case-values.ts";
 import type { WasmDevice } from "./device.ts";
 import {
@@ -22,7 +31,7 @@ interface ProductShape {
   readonly inputs: number;
   readonly outputs: number;
   readonly leftBits: number;
-  readonly bits: 8 | 14;
+  readonly bits: MatrixBits;
 }
 
 /** One, two and more rows; inputs and outputs that fill no block, group or tile. */
@@ -37,6 +46,10 @@ const PRODUCTS: readonly ProductShape[] = [
   { rows: 15, inputs: 68, outputs: 50, leftBits: 16, bits: 14 },
   { rows: 25, inputs: 136, outputs: 82, leftBits: 14, bits: 8 },
   { rows: 34, inputs: 40, outputs: 34, leftBits: 14, bits: 14 },
+  { rows: 1, inputs: 224, outputs: 35, leftBits: 14, bits: 4 },
+  { rows: 2, inputs: 96, outputs: 9, leftBits: 14, bits: 4 },
+  { rows: 15, inputs: 32, outputs: 82, leftBits: 16, bits: 4 },
+  { rows: 25, inputs: 160, outputs: 35, leftBits: 14, bits: 4 },
 ];
 
 interface AttentionShape {
@@ -103,23 +116,18 @@ function randomProduct(draw: CaseValues, shape: ProductShape): Product {
     op: "matmul",
     left: draw.bfp(rows, inputs, leftBits, [-30, 10]),
     leftBits,
-    weights: draw.matrix(outputs, inputs, bits, [-20, 10]),
+    weights:
+      bits === 4
+        ? draw.levels(outputs, inputs, [-20, 10])
+        : draw.matrix(outputs, inputs, bits, [-20, 10]),
   };
 }
 
 /** The largest sums there are, of either sign; the last row's and column's exponents leave f32. */
 function largestProduct({ rows, inputs, outputs, leftBits, bits }: ProductShape): Product {
-  const most = mantissaMax(bits);
-  const signOf = (at: number): number => (at % 3 === 0 ? -1 : 1);
-  const length = outputs * inputs;
-  const weight = (_: unknown, i: number): number => most * signOf(Math.floor(i / inputs));
   const weights: PackedMatrix = {
     ...{ outputs, inputs, bits },
-    mantissas:
-      bits === 8 ? Int8Array.from({ length }, weight) : Int16Array.from({ length }, weight),
-    ...(bits === 8 && {
-      blockScales: new Uint8Array(outputs * Math.ceil(inputs / 32)).fill(64),
-    }),
+    ...largestWeights(outputs, inputs, bits),
     scales: new Uint8Array(outputs).fill(255),
     exponents: Int16Array.from({ length: outputs }, (_, c) => (c + 1 === outputs ? 50 : -9)),
   };
@@ -129,6 +137,38 @@ function largestProduct({ rows, inputs, outputs, leftBits, bits }: ProductShape)
     exponents: Int32Array.from({ length: rows }, (_, r) => (r + 1 === rows && r > 1 ? 60 : -3)),
   };
   return { op: "matmul", left, leftBits, weights };
+}
+
+/** As large as they get; every third column's below zero. */
+function largestWeights(
+  outputs: number,
+  inputs: number,
+  bits: MatrixBits,
+): Pick<PackedMatrix, "mantissas" | "blockScales" | "blockOffsets"> {
+  const isBelow = (column: number): boolean => column % 3 === 0;
+  const blocks = blocksOf(inputs);
+  const length = outputs * inputs;
+  if (bits === 4) {
+    const step = 1092;
+    const highest = LEVEL_WEIGHT_MAX - LEVEL_MAX * step;
+    return {
+      mantissas: Uint8Array.from({ length: length / 2 }, (_, i) =>
+        isBelow(Math.floor((2 * i) / inputs)) ? 0 : 255,
+      ),
+      blockScales: new Uint16Array(outputs * blocks).fill(step),
+      blockOffsets: Int16Array.from({ length: outputs * blocks }, (_, i) =>
+        isBelow(Math.floor(i / blocks)) ? -LEVEL_WEIGHT_MAX : highest,
+      ),
+    };
+  }
+  const most = mantissaMax(bits);
+  const weight = (_: unknown, i: number): number =>
+    isBelow(Math.floor(i / inputs)) ? -most : most;
+  if (bits === 14) return { mantissas: Int16Array.from({ length }, weight) };
+  return {
+    mantissas: Int8Array.from({ length }, weight),
+    blockScales: new Uint8Array(outputs * blocks).fill(64),
+  };
 }
 
 /** Rows of one sequence that attend to what came before; returns how to run them. */

@@ -204,6 +204,33 @@ function* products(): Generator<Extract<OpCall, { op: "matmul" }>> {
           },
         };
       }
+  // Levels: any multiplier, with whatever offset it leaves room for.
+  for (const rows of [1, 2, 3, 24, 49])
+    for (const [inputs, outputs] of [
+      [32, 1],
+      [64, 17],
+      [992, 101],
+    ] as const)
+      for (const leftBits of [14, 16]) {
+        const blockScales = Uint16Array.from(draws((outputs * inputs) / 32, 546), (m) => m + 546);
+        yield {
+          ...{ op: "matmul", leftBits },
+          left: {
+            columns: inputs,
+            mantissas: Int32Array.from(draws(rows * inputs, 2 ** (leftBits - 1) - 1)),
+            exponents: Int32Array.from(draws(rows, 9)),
+          },
+          weights: {
+            ...{ inputs, outputs, bits: 4, blockScales },
+            mantissas: Uint8Array.from(draws((outputs * inputs) / 2, 127), (pair) => pair + 127),
+            blockOffsets: Int16Array.from(blockScales, (m, i) =>
+              i % 3 === 0 ? 8191 - 15 * m : i % 3 === 1 ? -8191 : Math.trunc(-7.5 * m),
+            ),
+            scales: Uint8Array.from(draws(outputs, 63), (scale) => 192 + scale),
+            exponents: Int16Array.from(draws(outputs, 9)),
+          },
+        };
+      }
 }
 
 function problemOf(body: () => unknown): string | undefined {

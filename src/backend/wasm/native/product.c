@@ -45,10 +45,20 @@ INLINE Eight widen(const uint8_t *weights) {
 #endif
 }
 
+static void widenLevels(const Product *p, const uint8_t *from, const uint8_t *m, int16_t *to, size_t pairStride) {
+  LevelFactors with = {};
+  for (int block = 0; block < p->blocks; block++) {
+    if (block % 4 == 0) with = levelFactors(m + block * (LEVEL_BLOCK_BYTES / 4));
+    for (int k = 0; k < BLOCK_PAIRS; k++, to += pairStride) *(LooseEight *)to = (Eight)levelPair(from, k, with);
+    from += LEVEL_BLOCK_BYTES;
+  }
+}
+
 /** The weights of a group as rows of pairs, `pairStride` apart. */
 static void widenGroup(const Product *p, int group, int16_t *to, size_t pairStride) {
   const uint8_t *from = p->weights + (size_t)group * groupBytes(p);
   const uint8_t *m = multipliersOf(p, group);
+  if (p->bits == 4) return widenLevels(p, from, m, to, pairStride);
   Eight factors = {};
   for (int block = 0; block < p->blocks; block++) {
     if (p->bits == 8 && block % 4 == 0) {
@@ -98,6 +108,26 @@ static void widenUnit(const Product *p, int group, int16_t *to, size_t pairStrid
     from += 32;
   }
 }
+
+/** The same of levels. */
+static void widenUnitLevels(const Product *p, int group, int16_t *to, size_t pairStride) {
+  const uint8_t *weights[4], *multipliers[4];
+  for (int g = 0; g < 4; g++) {
+    weights[g] = p->weights + (size_t)(group + g) * groupBytes(p);
+    multipliers[g] = multipliersOf(p, group + g);
+  }
+  __m512i factors = _mm512_setzero_si512(), offsets = factors;
+  for (size_t block = 0; block < (size_t)p->blocks; block++) {
+    if (block % 4 == 0) {
+      const __m512i both = fourGroups(multipliers, block / 4 * LEVEL_BLOCK_BYTES);
+      factors = twiceLow(both);
+      offsets = twiceHigh(both);
+    }
+    __m512i pairs[BLOCK_PAIRS];
+    levelPairs(fourGroups(weights, block * LEVEL_BLOCK_BYTES), factors, offsets, pairs);
+    for (int k = 0; k < BLOCK_PAIRS; k++, to += pairStride) _mm512_storeu_si512(to, pairs[k]);
+  }
+}
 #endif
 
 /** The weights of units as rows of pairs; of columns beyond the last group zeros. */
@@ -107,8 +137,9 @@ static void fillPanel(const Product *p, int unit, int units, int16_t *panel) {
     const int group = (unit + u) * 4;
     int16_t *to = panel + u * UNIT * 2;
 #if VECTOR_BYTES == 64
-    if (p->bits == 8 && group + 4 <= p->groups) {
-      widenUnit(p, group, to, pairStride);
+    if (p->bits != 14 && group + 4 <= p->groups) {
+      if (p->bits == 8) widenUnit(p, group, to, pairStride);
+      else widenUnitLevels(p, group, to, pairStride);
       continue;
     }
 #endif
@@ -242,6 +273,7 @@ static int blocksOfLane(const Product *p) {
 
 INLINE Words blockWeights(const int bits, const uint8_t *weights, int vector) {
   if (bits == 14) return loadWords(weights + vector * VECTOR_BYTES);
+  if (bits == 4) return blockLevels(weights, vector);
 #if VECTOR_BYTES == 64
   return (Words)_mm512_cvtepi8_epi16(_mm256_loadu_si256((const __m256i *)weights));
 #elif VECTOR_BYTES == 32
@@ -263,6 +295,23 @@ INLINE Words multiplierLanes(const uint8_t *four) {
   for (int i = 0; i < LANES; i++) m[i] = four[i % 4];
   return m;
 #endif
+}
+
+/** Adds sums of four blocks; `whole` are those of the rows' mantissas alone. What passes 32 bits on the way is modulo 2^32. */
+INLINE void addPart(const int bits, const int rows, const Words *part, const Words *whole,
+                    const uint8_t *multipliers, Words *window) {
+  if (bits == 4) {
+    const Words both = fourInAll(multipliers), m = both & 65535, offset = both >> 16;
+#pragma GCC unroll 2
+    for (int r = 0; r < rows; r++) {
+      const Unsigned scaled = (Unsigned)part[r] * (Unsigned)m + (Unsigned)whole[r] * (Unsigned)offset;
+      window[r] = (Words)((Unsigned)window[r] + scaled);
+    }
+    return;
+  }
+  const Words m = bits == 8 ? multiplierLanes(multipliers) : splat(1);
+#pragma GCC unroll 2
+  for (int r = 0; r < rows; r++) window[r] += bits == 8 ? part[r] * m : part[r];
 }
 
 /** Sums of lanes beyond 32 bits. */
@@ -298,7 +347,9 @@ INLINE void streamGroups(const Product *p, const int bits, const int rows, const
 #pragma GCC unroll 2
       for (int r = 0; r < rows; r++) window[s][r] = splat(0);
     while (from < stop) {
-      Words part[STREAMS][STREAM_ROWS];
+      Words part[STREAMS][STREAM_ROWS], whole[STREAM_ROWS];
+#pragma GCC unroll 2
+      for (int r = 0; r < rows; r++) whole[r] = splat(0);
 #pragma GCC unroll 4
       for (int s = 0; s < STREAMS; s++)
 #pragma GCC unroll 2
@@ -307,6 +358,10 @@ INLINE void streamGroups(const Product *p, const int bits, const int rows, const
       for (; from < end; from++) {
 #pragma GCC unroll 4
         for (int v = 0; v < BLOCK_VECTORS; v++) {
+#pragma GCC unroll 2
+          for (int r = 0; bits == 4 && r < rows; r++) {
+            whole[r] = addDot(whole[r], loadWords(x + (size_t)r * rowStride + v * LANES), splat(0x00010001));
+          }
 #pragma GCC unroll 4
           for (int s = 0; s < STREAMS; s++) {
             const Words w = blockWeights(bits, weights[s], v);
@@ -318,14 +373,12 @@ INLINE void streamGroups(const Product *p, const int bits, const int rows, const
         }
         x += 16;
 #pragma GCC unroll 4
-        for (int s = 0; s < STREAMS; s++) weights[s] += bits == 8 ? 32 : 64;
+        for (int s = 0; s < STREAMS; s++) weights[s] += bits == 4 ? LEVEL_BLOCK_BYTES : bits == 8 ? 32 : 64;
       }
 #pragma GCC unroll 4
       for (int s = 0; s < STREAMS; s++) {
-        const Words m = bits == 8 ? multiplierLanes(multipliers[s]) : splat(1);
-#pragma GCC unroll 2
-        for (int r = 0; r < rows; r++) window[s][r] += bits == 8 ? part[s][r] * m : part[s][r];
-        multipliers[s] += 4;
+        addPart(bits, rows, part[s], whole, multipliers[s], window[s]);
+        multipliers[s] += bits == 4 ? LEVEL_BLOCK_BYTES : 4;
       }
     }
 #pragma GCC unroll 4
@@ -367,7 +420,7 @@ INLINE void streamRows(const Device *device, const Product *p, const int bits, c
 /** [3] status, [4] left, [5] exponents, [6] weights, [7] scales, [8] blocks, [9] groups, [10] blocks that a lane takes in any case, [11] bits, [12] out, [13] columns, [14] op, [15] second, [16] third, [17] multipliers, [19] limits */
 int multiplyMatrix(const Device *device, const int32_t *record, int part, int parts) {
   const Product product = readProduct(device, record), *p = &product;
-  if ((p->bits != 8 && p->bits != 14) || p->blocks > BLOCKS_MAX) return 0;
+  if ((p->bits != 4 && p->bits != 8 && p->bits != 14) || p->blocks > BLOCKS_MAX) return 0;
   const int units = (p->groups + 3) / 4;
   const int from = shareOf(units, part, parts), to = shareOf(units, part + 1, parts);
   if (from == to) return 1;
@@ -376,12 +429,14 @@ int multiplyMatrix(const Device *device, const int32_t *record, int part, int pa
     return 1;
   }
   // A multiplier is that of four blocks.
-  const int most = p->rows > STREAM_ROWS ? 0 : blocksOfLane(p), fitting = p->bits == 8 ? most & ~3 : most;
+  const int most = p->rows > STREAM_ROWS ? 0 : blocksOfLane(p), fitting = p->bits == 14 ? most : most & ~3;
   if (fitting == 0) {
     multiplyRows(device, p, from, to);
     return 1;
   }
   const int first = from * 4, last = to * 4 < p->groups ? to * 4 : p->groups;
+  if (p->bits == 4 && p->rows == 1) streamRows(device, p, 4, 1, first, last, fitting);
+  if (p->bits == 4 && p->rows == 2) streamRows(device, p, 4, 2, first, last, fitting);
   if (p->bits == 8 && p->rows == 1) streamRows(device, p, 8, 1, first, last, fitting);
   if (p->bits == 8 && p->rows == 2) streamRows(device, p, 8, 2, first, last, fitting);
   if (p->bits == 14 && p->rows == 1) streamRows(device, p, 14, 1, first, last, fitting);

@@ -4,6 +4,7 @@
 #define GYROTRON_PRODUCT_H
 
 #include "kernels.h"
+#include "levels.h"
 
 /** Columns of a unit: four groups. */
 #define UNIT 16
@@ -55,11 +56,13 @@ INLINE const int16_t *leftOf(const Product *p, int row) {
 
 /** Bytes of a group's weights. */
 INLINE size_t groupBytes(const Product *p) {
-  return (size_t)p->blocks * (p->bits == 8 ? 32 : 64);
+  return (size_t)p->blocks * (p->bits == 4 ? LEVEL_BLOCK_BYTES : p->bits == 8 ? 32 : 64);
 }
 
+/** What a group's columns have for each four blocks: multipliers of a byte, or of levels those and offsets. */
 INLINE const uint8_t *multipliersOf(const Product *p, int group) {
-  return p->multipliers + (size_t)group * (size_t)((p->blocks + 3) / 4) * 4;
+  const size_t bytes = p->bits == 4 ? LEVEL_BLOCK_BYTES : 4;
+  return p->multipliers + (size_t)group * (size_t)((p->blocks + 3) / 4) * bytes;
 }
 
 /** Stores a row's outputs from `column` on, `count` at most of these; returns whether one is not finite. */

@@ -81,11 +81,6 @@ typedef struct {
   const uint8_t *weights[4], *multipliers[4];
 } Groups;
 
-INLINE __m512i joinQuarters(__m128i a, __m128i b, __m128i c, __m128i d) {
-  const __m512i low = _mm512_inserti32x4(_mm512_castsi128_si512(a), b, 1);
-  return _mm512_inserti32x4(_mm512_inserti32x4(low, c, 2), d, 3);
-}
-
 /** A block's four pairs of k of 16 columns, 8 bits times multipliers. */
 INLINE void scaledPairs(const Groups *groups, size_t block, __m512i factors, __m512i pairs[4]) {
   const __m512i firstPairs = _mm512_setr_epi64(0, 4, 8, 12, 1, 5, 9, 13);
@@ -106,11 +101,7 @@ INLINE void scaledPairs(const Groups *groups, size_t block, __m512i factors, __m
 /** The same of 14 bits. */
 INLINE void plainPairs(const Groups *groups, size_t block, __m512i pairs[4]) {
   for (int k = 0; k < BLOCK_PAIRS; k++) {
-    __m128i parts[4];
-    for (int g = 0; g < 4; g++) {
-      parts[g] = _mm_loadu_si128((const __m128i *)(groups->weights[g] + block * 64) + k);
-    }
-    pairs[k] = joinQuarters(parts[0], parts[1], parts[2], parts[3]);
+    pairs[k] = fourGroups(groups->weights, block * 64 + (size_t)k * 16);
   }
 }
 
@@ -133,11 +124,18 @@ static void splitUnit(const Product *p, int unit, size_t depth, int8_t *highs, i
     groups.weights[g] = p->weights + (size_t)group * groupBytes(p);
     groups.multipliers[g] = multipliersOf(p, group);
   }
-  __m512i factors = _mm512_setzero_si512();
+  __m512i factors = _mm512_setzero_si512(), offsets = factors;
   const size_t blocks = (size_t)p->blocks;
   for (size_t block = 0; block < blocks; block++) {
     __m512i pairs[BLOCK_PAIRS];
-    if (p->bits == 8) {
+    if (p->bits == 4) {
+      if (block % 4 == 0) {
+        const __m512i both = fourGroups(groups.multipliers, block / 4 * LEVEL_BLOCK_BYTES);
+        factors = twiceLow(both);
+        offsets = twiceHigh(both);
+      }
+      levelPairs(fourGroups(groups.weights, block * LEVEL_BLOCK_BYTES), factors, offsets, pairs);
+    } else if (p->bits == 8) {
       if (block % 4 == 0) factors = factorsOf(&groups, block);
       scaledPairs(&groups, block, factors, pairs);
     } else {
