@@ -47,6 +47,8 @@ typedef struct {
   int units[QUERIES], counts[QUERIES];
   /** Of the outputs: a sum of shares, and a power of two. */
   int32_t totals[QUERIES], exponents[QUERIES];
+  /** Whether 32 bits take all shares by values. */
+  int areFew[QUERIES];
   int32_t *turned;
   int16_t *rows;
   int32_t *scores;
@@ -68,13 +70,39 @@ static Head headOf(const Device *device, const Attention *p, int32_t cache, int 
                 .valueExponents = exponents + (size_t)p->kvHeads * capacity};
 }
 
+typedef int32_t Four __attribute__((vector_size(16)));
+typedef Four LOOSE LooseFour;
+#ifdef __clang__
+#define PICK(x, y, a, b, c, d) __builtin_shufflevector(x, y, a, b, c, d)
+#else
+#define PICK(x, y, a, b, c, d) __builtin_shuffle(x, y, (Four){a, b, c, d})
+#endif
+
+/** Four pairs of k of four keys, pair by pair. */
+INLINE void turnFour(const int32_t *const keys[4], int k, int32_t *to) {
+  Four rows[4];
+  for (int i = 0; i < 4; i++) rows[i] = *(const LooseFour *)(keys[i] + k);
+  const Four a = PICK(rows[0], rows[1], 0, 4, 1, 5);
+  const Four b = PICK(rows[2], rows[3], 0, 4, 1, 5);
+  const Four c = PICK(rows[0], rows[1], 2, 6, 3, 7);
+  const Four d = PICK(rows[2], rows[3], 2, 6, 3, 7);
+  *(LooseFour *)to = PICK(a, b, 0, 1, 4, 5);
+  *(LooseFour *)(to + COLUMNS) = PICK(a, b, 2, 3, 6, 7);
+  *(LooseFour *)(to + 2 * COLUMNS) = PICK(c, d, 0, 1, 4, 5);
+  *(LooseFour *)(to + 3 * COLUMNS) = PICK(c, d, 2, 3, 6, 7);
+}
+
 /** Pairs of k of `COLUMNS` keys from `first` on, side by side; the last one stands in for those behind it. */
 static void turnKeys(const Attention *p, const Head *head, int first, int positions, int32_t *to) {
   const int pairs = p->padded / 2;
-  for (int c = 0; c < COLUMNS; c++) {
-    const int t = first + c < positions ? first + c : positions - 1;
-    const int32_t *key = (const int32_t *)(head->keys + (size_t)t * (size_t)p->padded);
-    for (int k = 0; k < pairs; k++) to[k * COLUMNS + c] = key[k];
+  for (int c = 0; c < COLUMNS; c += 4) {
+    // Four at once, so that what is written lies side by side.
+    const int32_t *keys[4];
+    for (int i = 0; i < 4; i++) {
+      const int t = first + c + i < positions ? first + c + i : positions - 1;
+      keys[i] = (const int32_t *)(head->keys + (size_t)t * (size_t)p->padded);
+    }
+    for (int k = 0; k < pairs; k += 4) turnFour(keys, k, to + k * COLUMNS + c);
   }
 }
 
@@ -145,7 +173,7 @@ INLINE Words shareLanes(Words u, Words k) {
 static void shareQuery(const Attention *p, const Head *head, Batch *batch, int query) {
   const int32_t *scores = batch->scores + (size_t)query * (size_t)batch->stride;
   int16_t *shares = batch->shares + (size_t)query * (size_t)batch->stride;
-  Words tops = splat(INT32_MIN), valueTops = tops, totals = {};
+  Words tops = splat(INT32_MIN), valueTops = tops, totals = {}, owns = {};
   for (int t = 0; t < batch->stride; t += LANES) {
     const Words n = loadWords(scores + t) >> 16;
     tops = larger(tops, n);
@@ -156,9 +184,11 @@ static void shareQuery(const Attention *p, const Head *head, Batch *batch, int q
     const Words z = loadWords(scores + t), n = z >> 16, u = exp2Lanes(p->table, z);
     totals += shareLanes(u, top - n);
     const Words own = shareLanes(u, valueTop - n - wordsAt(head->valueExponents, t, batch->positions));
+    owns += own;
     *(LooseHalfShorts *)(shares + t) = __builtin_convertvector(own, HalfShorts);
   }
   batch->totals[query] = sumLanes(totals);
+  batch->areFew[query] = sumLanes(owns) <= SHARES_MAX;
   batch->exponents[query] = valueTop - top;
 }
 
@@ -195,7 +225,12 @@ INLINE Floats quotients(Words uppers, Words lowers, int32_t total, int32_t expon
 /** Ends of windows, in positions, in which no query's shares exceed what 32 bits take. */
 static int findWindows(const Batch *batch, int rows, int row, int positions, int *ends) {
   int32_t sums[TILE_ROWS] = {0};
-  int count = 0;
+  int count = 0, areFew = 1;
+  for (int r = row; r < row + rows; r++) areFew &= batch->areFew[r];
+  if (areFew) {
+    ends[0] = positions;
+    return 1;
+  }
   for (int t = 0; t < positions; t += WINDOW) {
     int32_t parts[TILE_ROWS];
     int isFull = 0;
