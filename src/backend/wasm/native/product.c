@@ -21,6 +21,8 @@
 #define FITTING_14_BITS 4
 /** Groups that are read at once. */
 #define STREAMS 4
+/** How far ahead memory is asked for a stream's weights. */
+#define AHEAD_BYTES 1024
 /** Windows for which a record has limits: 2^i blocks at 2i, 3 * 2^i at 2i + 1. */
 #define WINDOWS 28
 #define LANE_MAX 2147483647
@@ -379,6 +381,8 @@ INLINE void streamGroups(const Product *p, const int bits, const int rows, const
       for (int s = 0; s < STREAMS; s++) {
         addPart(bits, rows, part[s], whole, multipliers[s], window[s]);
         multipliers[s] += bits == 4 ? LEVEL_BLOCK_BYTES : 4;
+        for (int line = 0; line < (bits == 14 ? 4 : bits == 8 ? 2 : 1); line++)
+          __builtin_prefetch(weights[s] + AHEAD_BYTES + line * 64);
       }
     }
 #pragma GCC unroll 4
