@@ -9,7 +9,7 @@
 
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdirSync, statSync } from "node:fs";
+import { existsSync, mkdirSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, join, resolve } from "node:path";
 import process from "node:process";
@@ -58,6 +58,11 @@ const folder = join(tmpdir(), "gyrotron-bench-models");
 mkdirSync(folder, { recursive: true });
 const file = resolve(flags.model ?? join(folder, "random-q8_0.gguf"));
 if (flags.model === undefined) writeRandomModel(file);
+for (const path of [file, flags.beside].filter((one) => one !== undefined)) {
+  if (existsSync(path)) continue;
+  process.stderr.write(`there is no file ${path}\n${USAGE}\n`);
+  process.exit(2);
+}
 const stored = prepare();
 const threads = flags.threads.split(",").map(Number);
 const engines = await startEngines();
@@ -196,8 +201,9 @@ async function ask(engine: Engine, task: Task): Promise<void> {
   }
   const { firstMs, restMs, written, digest } = answer;
   if (digest !== undefined) engine.digests.add(`${task.kind} ${digest}`);
-  const rate =
-    task.kind === "prefill" ? task.promptTokens / firstMs : (written - task.sequences) / restMs;
+  // An engine that does not say when a batch has its first tokens is measured over all of it.
+  const afterFirst = restMs > 0 ? (written - task.sequences) / restMs : written / firstMs;
+  const rate = task.kind === "prefill" ? task.promptTokens / firstMs : afterFirst;
   engine.rates[task.kind].push(rate * 1000);
 }
 

@@ -125,6 +125,8 @@ function deviceReason(info: TensorErrorInfo): string | undefined {
       return `the ${info.backend} device is gone (${info.reason}); ${elsewhere}`;
     case "tensor/limit":
       return `it needs ${info.actual} ${info.what}, and the device takes ${info.limit}`;
+    case "tensor/shape-mismatch":
+      return `its weights are damaged (${info.what}): add the model again`;
     case "tensor/unsupported":
       return `the ${info.backend} backend does not do this: ${info.what}`;
     default:

@@ -29,7 +29,8 @@ export const LOCAL_CHAT_FLAGS = {
 export const LOCAL_CHAT_DETAILS: readonly string[] = [
   "--model MODEL        talks with a model on this machine instead, as `gyrotron run` names it; each line of the",
   "                     input is answered, until it ends (Ctrl-D)",
-  "--max-tokens N, --temperature T, --top-p P, --top-k K, --seed S, --precision P, --context N",
+  "--max-tokens N       with --model, tokens of an answer at most (1024)",
+  "--temperature T, --top-p P, --top-k K, --seed S, --precision P, --context N",
   "                     with --model, as `gyrotron run` has them; and",
   ...BACKEND_DETAILS,
 ];

@@ -17,7 +17,7 @@ import {
   type PreparedEncoder,
   prepareEncoder,
 } from "gyrotron/model";
-import { installNodeHashes, NodeError } from "gyrotron/node/models";
+import { installNodeHashes, modelReason, NodeError } from "gyrotron/node/models";
 import { graphCost, type Precision } from "gyrotron/tensor";
 import { type BackendChoice, type BackendName, onDevice, openBackend } from "./local-backend.ts";
 import { onFiles } from "./model-files.ts";
@@ -114,7 +114,7 @@ function naming<T>(path: string, body: () => T): T {
   try {
     return body();
   } catch (error) {
-    if (error instanceof ModelError) throw failure(path, error.message, error);
+    if (error instanceof ModelError) throw failure(path, modelReason(error.info), error);
     if (!(error instanceof DecodeError)) throw error;
     const { code, what, offset } = error.info;
     if (code === "config/decode") throw failure(path, what, error);

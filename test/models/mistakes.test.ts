@@ -161,7 +161,7 @@ test("a damaged model in the store is named, hides no other, and can be removed"
   const well = await runCli(["run", "other", "hi", "--max-tokens", "1", ...kept]);
   equal(well.status, 0, well.stderr);
   const taken = await runCli(["model", "add", bundledModelPath(), "--name", "other", ...kept]);
-  match(taken.stderr, /there is a model of this name already\n$/);
+  match(taken.stderr, /there is a model of this name already; remove it or take another --name\n$/);
   equal((await runCli(["model", "remove", "tale", ...kept])).status, 0);
   ok(!existsSync(join(data, "models", "tale")));
   match((await runCli(["model", "list", ...kept])).stdout, /^other /);

@@ -47,6 +47,9 @@ export const modelAdd: Command = {
     const precision = readPrecision(flags, this.usage);
     const context = readContext(flags, this.usage);
     const folder = dataOf(flags);
+    const store = new ModelStore(folder);
+    const asked = flags.text("name");
+    if (asked !== undefined) onFiles(folder, () => store.checkName(asked));
     const onProgress = showProgress();
     const sha256 = readHash(flags, this.usage);
     const options = { folder: join(folder, "downloads"), onProgress, sha256 };
@@ -54,11 +57,11 @@ export const modelAdd: Command = {
       throw fileFailure(source, error);
     });
     onProgress(Number.NaN, undefined);
-    const asked = { precision, context };
-    const model = isUrl(source) ? readDownload(path, asked) : readModel(path, asked);
-    const name = flags.text("name") ?? model.record.name;
+    const choice = { precision, context };
+    const model = isUrl(source) ? readDownload(path, choice) : readModel(path, choice);
+    const name = asked ?? model.record.name;
     const origin = { source, sourceHash: hash };
-    show(onFiles(folder, () => new ModelStore(folder).add(name, model, origin)));
+    show(onFiles(folder, () => store.add(name, model, origin)));
     print(`Try \`npx gyrotron run ${name} "Hello"${dataFlag(folder)}\`.`, "faint");
     return 0;
   },

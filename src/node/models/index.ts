@@ -3,5 +3,5 @@
 export { installNodeHashes } from "../hash-provider.ts";
 export { NodeError, type NodeErrorInfo } from "../node-error.ts";
 export { fetchModel, type FetchedModel, type FetchOptions } from "./fetch-model.ts";
-export { BUNDLED_MODEL, bundledModelPath, loadModel } from "./model-folder.ts";
+export { BUNDLED_MODEL, bundledModelPath, loadModel, modelReason } from "./model-folder.ts";
 export { ModelStore, type StoredModel, verifyStoredModel } from "./model-store.ts";

@@ -90,7 +90,8 @@ function reasonOf(error: GyrotronError<{ code: string }>): string {
   return `${error.info.what} (at byte ${error.info.offset})`;
 }
 
-function modelReason(info: ModelErrorInfo): string {
+/** Why a model cannot be used, for people. */
+export function modelReason(info: ModelErrorInfo): string {
   switch (info.code) {
     case "model/unsupported":
       return `not supported: ${info.what}`;

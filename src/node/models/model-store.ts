@@ -14,7 +14,7 @@ import {
   statSync,
   writeSync,
 } from "node:fs";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { type LanguageModel, loadLanguageModel } from "gyrotron/accelerator";
 import { equalBytes, formatHex } from "gyrotron/base";
 import {
@@ -70,15 +70,24 @@ export class ModelStore {
     return NAME.test(name) && existsSync(path) ? path : undefined;
   }
 
+  /** Whether a model can be kept under it. @throws NodeError `node/model` if the name is taken or no name */
+  checkName(name: string): void {
+    if (!NAME.test(name))
+      throw refused(name, "a name has letters, digits, dots, dashes, at most 64");
+    if (this.find(name) !== undefined)
+      throw refused(
+        name,
+        "there is a model of this name already; remove it or take another --name",
+      );
+  }
+
   /** Keeps a model. @throws NodeError `node/model` if the name is taken or no name */
   add(
     name: string,
     model: LanguageModel,
     origin: { source: string; sourceHash: string },
   ): StoredModel {
-    if (!NAME.test(name))
-      throw refused(name, "a name has letters, digits, dots, dashes, at most 64");
-    if (this.find(name) !== undefined) throw refused(name, "there is a model of this name already");
+    this.checkName(name);
     const draft = join(this.#folder, `${name}.new`);
     rmSync(draft, { recursive: true, force: true });
     mkdirSync(draft, { recursive: true, mode: 0o700 });
@@ -115,16 +124,21 @@ export function verifyStoredModel(path: string): LanguageModel {
     throw new NodeError({
       code: "node/model",
       path,
-      reason: "the weights do not have its identity",
+      reason: "the weights do not have its identity: the file is damaged, add the model again",
     });
   const { tokenizer } = model.stored;
   if (tokenizer.kind !== "pieces" && !isTrueTokenizer(tokenizer))
     throw new NodeError({
       code: "node/model",
       path,
-      reason: "the tokenizer does not have its identity",
+      reason: "the tokenizer does not have its identity: the file is damaged, add the model again",
     });
   return model;
+}
+
+/** The same of any model's path: one that is not stored has the identity of what is read. @throws NodeError `node/model` */
+export function verifyPrepared(path: string): void {
+  if (basename(path) === PREPARED) verifyStoredModel(path);
 }
 
 function readNote(path: string): Pick<StoredModel, "source" | "sourceHash" | "hash" | "precision"> {

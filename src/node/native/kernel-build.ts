@@ -4,7 +4,15 @@
 
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+} from "node:fs";
 import { createRequire } from "node:module";
 import { homedir } from "node:os";
 import { dirname, join } from "node:path";
@@ -67,27 +75,52 @@ export function buildNativeKernels(options: BuildOptions): string {
   const manifest = readFileSync(join(headers, "package.json"), "utf8");
   identity.update((JSON.parse(manifest) as { version: string }).version);
   const folder = options.folder ?? cacheFolder();
-  const target = join(folder, `kernels-${identity.digest("hex").slice(0, 32)}.node`);
-  if (existsSync(target)) return target;
-  options.note(`building native kernels with ${compiler.name} (once)`);
-  // Several processes may build at once: each writes its own file and the rename is atomic.
-  const temporary = `${target}.${process.pid}`;
+  const prefix = `kernels-${identity.digest("hex").slice(0, 32)}`;
   try {
     mkdirSync(folder, { recursive: true, mode: 0o700 });
-    const code = sources.filter((path) => path.endsWith(".c"));
-    compile(compiler, [...flags, ...code, "-o", temporary]);
-    renameSync(temporary, target);
+    const known = findWhole(folder, prefix);
+    if (known !== undefined) return known;
+    options.note(`building native kernels with ${compiler.name} (once)`);
+    // Several processes may build at once: each writes its own file and the rename is atomic.
+    const draft = mkdtempSync(join(folder, "draft-"));
+    try {
+      const built = join(draft, "kernels.node");
+      const code = sources.filter((path) => path.endsWith(".c"));
+      compile(compiler, [...flags, ...code, "-o", built]);
+      const target = join(folder, `${prefix}-${contentHash(built)}.node`);
+      renameSync(built, target);
+      return target;
+    } finally {
+      rmSync(draft, { recursive: true, force: true });
+    }
   } catch (error) {
-    rmSync(temporary, { force: true });
     if (error instanceof NodeError) throw error;
-    throw failure(`${folder} cannot be written: ${firstLine(String(error))}`);
+    const reason = error instanceof Error ? firstLine(error.message) : String(error);
+    throw failure(`the cache cannot be written (${reason}); $XDG_CACHE_HOME says where it is`);
   }
-  return target;
+}
+
+/** An addon of this name whose content is what its name says: one that was cut off would end the process. */
+function findWhole(folder: string, prefix: string): string | undefined {
+  const paths = readdirSync(folder)
+    .filter((name) => name.startsWith(prefix))
+    .map((name) => join(folder, name));
+  return paths.find((path) => {
+    const isWhole = path.endsWith(`-${contentHash(path)}.node`);
+    if (!isWhole) rmSync(path, { force: true });
+    return isWhole;
+  });
+}
+
+function contentHash(path: string): string {
+  return createHash("sha256").update(readFileSync(path)).digest("hex").slice(0, 16);
 }
 
 /** A compiler and what it calls this machine's processor. */
 interface Compiler {
   readonly command: string;
+  /** What stands behind the command in $CC. */
+  readonly args: readonly string[];
   /** For people: `gcc 12.2.0`. */
   readonly name: string;
   readonly processor: readonly string[];
@@ -95,30 +128,33 @@ interface Compiler {
   readonly macros: string;
 }
 
-/** $CC, or what systems call theirs. @throws NodeError `node/native` */
+/** $CC if it is set, else what systems call theirs. @throws NodeError `node/native` */
 function findCompiler(asked: readonly string[] | undefined): Compiler {
-  const named = process.env["CC"];
-  const commands = [...(named ? [named] : []), "cc", "gcc", "clang"];
-  for (const command of commands) {
+  const named = (process.env["CC"] ?? "").trim();
+  const commands = named === "" ? ["cc", "gcc", "clang"] : [named];
+  for (const [command = "", ...args] of commands.map((text) => text.split(/\s+/))) {
     for (const processor of asked === undefined ? PROCESSORS : [asked]) {
-      const found = spawnSync(command, [...processor, "-dM", "-E", "-x", "c", "-"], {
+      const found = spawnSync(command, [...args, ...processor, "-dM", "-E", "-x", "c", "-"], {
         input: "",
         encoding: "utf8",
       });
       if (found.error !== undefined) break;
-      if (found.status !== 0) continue;
       const macros = found.stdout;
-      const version = /#define __VERSION__ "(.*)"/.exec(macros)?.[1] ?? "";
+      const version = /#define __VERSION__ "(.*)"/.exec(macros)?.[1];
+      if (found.status !== 0 || version === undefined) continue;
       const name = macros.includes("__clang__") ? version : `gcc ${version}`;
-      return { command, name, processor, macros };
+      return { command, args, name, processor, macros };
     }
   }
-  throw failure(`there is no C compiler (${commands.join(", ")})`);
+  const tried = named === "" ? commands.join(", ") : `$CC is ${named}`;
+  throw failure(`there is no C compiler (${tried})`);
 }
 
 /** @throws NodeError `node/native` */
 function compile(compiler: Compiler, args: readonly string[]): void {
-  const { status, error, stderr } = spawnSync(compiler.command, args, { encoding: "utf8" });
+  const { status, error, stderr } = spawnSync(compiler.command, [...compiler.args, ...args], {
+    encoding: "utf8",
+  });
   if (status === 0) return;
   const complaint = /.*error.*/.exec(stderr ?? "")?.[0] ?? error?.message ?? "no reason given";
   throw failure(`${compiler.name} fails: ${complaint.slice(0, COMPLAINT_MAX)}`);

@@ -112,6 +112,25 @@ test("what has been compiled is found again", { skip }, () => {
   );
 });
 
+test("what was cut off is compiled again, not loaded", { skip }, () => {
+  // One that no test has loaded.
+  const asked = { ...options, processor: ["-march=native", "-O1"] };
+  const path = buildNativeKernels(asked);
+  const whole = readFileSync(path);
+  writeFileSync(path, whole.subarray(0, 3000));
+  const count = notes.length;
+  assert.deepEqual(readFileSync(buildNativeKernels(asked)), whole);
+  assert.equal(notes.length, count + 1);
+});
+
+test("a cache that cannot be written is said in one line", { skip }, () => {
+  const file = join(folder, "no-folder.node");
+  writeFileSync(file, "");
+  const problem = problemOf(() => buildNativeKernels({ ...options, folder: join(file, "below") }));
+  assert.match(problem ?? "", /^the cache cannot be written \(ENOTDIR.*XDG_CACHE_HOME/);
+  rmSync(file);
+});
+
 /** What, in which file, instead of what, and where it is found. */
 const MISTAKES: readonly [string, string, string, string, RegExp][] = [
   ["a wrong sum", "kernels.h", "& 65535;", "& 65534;", /product of/],
@@ -146,12 +165,15 @@ test("what cannot be compiled or loaded is said in one line", { skip }, async ()
 test("a machine without a compiler hears so", () => {
   const { PATH, CC } = process.env;
   process.env["PATH"] = "";
-  process.env["CC"] = "no-such-compiler";
+  process.env["CC"] = "no-such-compiler -O2";
+  const named = problemOf(() => buildNativeKernels(options));
+  process.env["CC"] = "";
   const problem = problemOf(() => buildNativeKernels(options));
   process.env["PATH"] = PATH;
   if (CC === undefined) delete process.env["CC"];
   else process.env["CC"] = CC;
-  assert.equal(problem, "there is no C compiler (no-such-compiler, cc, gcc, clang)");
+  assert.equal(named, "there is no C compiler ($CC is no-such-compiler -O2)");
+  assert.equal(problem, "there is no C compiler (cc, gcc, clang)");
 });
 
 function openKind(
