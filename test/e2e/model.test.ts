@@ -207,7 +207,7 @@ test("mistakes get one line", async () => {
     [["run", "storyteller", "x", "--context", "65537"], /^--context takes 2 to 65536, not 65537/],
     [
       ["run", "storyteller", "x", "--context", "513"],
-      /^cannot use the model .*storyteller: .*positions of the context, limit: 512/,
+      /^cannot use the model .*storyteller: positions of the context: 513, the limit is 512$/,
     ],
     [["run", "storyteller", long, "--context", "100"], /: \d+ tokens, at most 99 fit$/],
     [["run", "storyteller", long], /^the prompt is too long: \d+ tokens, at most 511 fit$/],
