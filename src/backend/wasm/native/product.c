@@ -8,7 +8,7 @@
 // Floats: sums are integers below 2^53 in binary64, so are they times D, and powers of two round nothing: `sum *
 // D2e * 2^ea` is exact, and `roundOnce` the only rounding.
 
-#include "product.h"
+#include "units.h"
 
 #define UNIT_VECTORS (UNIT / LANES)
 /** Units whose vectors are those of one tile. */
@@ -76,57 +76,12 @@ static void widenGroup(const Product *p, int group, int16_t *to, size_t pairStri
 }
 
 #if VECTOR_BYTES == 64
-/** Four groups of 8 bits at once: 16 columns. */
-static void widenUnit(const Product *p, int group, int16_t *to, size_t pairStride) {
-  const __m512i firstPairs = _mm512_setr_epi64(0, 4, 8, 12, 1, 5, 9, 13);
-  const __m512i lastPairs = _mm512_setr_epi64(2, 6, 10, 14, 3, 7, 11, 15);
-  const size_t bytes = groupBytes(p);
-  const uint8_t *from = p->weights + (size_t)group * bytes;
-  const uint8_t *m = multipliersOf(p, group);
-  const size_t next = (size_t)(multipliersOf(p, group + 1) - m);
-  __m512i factors = _mm512_setzero_si512();
-  for (int block = 0; block < p->blocks; block++) {
-    if (block % 4 == 0) {
-      int32_t fours[4];
-      for (size_t g = 0; g < 4; g++) memcpy(fours + g, m + g * next, 4);
-      const __m128i all = _mm_loadu_si128((const __m128i *)fours);
-      factors = _mm512_cvtepu8_epi16(
-          _mm256_set_m128i(_mm_unpackhi_epi8(all, all), _mm_unpacklo_epi8(all, all)));
-      m += 4;
-    }
-    __m256i groups[4];
-    for (size_t g = 0; g < 4; g++) groups[g] = _mm256_loadu_si256((const __m256i *)(from + g * bytes));
-    const __m512i left = _mm512_inserti64x4(_mm512_castsi256_si512(groups[0]), groups[1], 1);
-    const __m512i right = _mm512_inserti64x4(_mm512_castsi256_si512(groups[2]), groups[3], 1);
-    const __m512i pairs[2] = {_mm512_permutex2var_epi64(left, firstPairs, right),
-                              _mm512_permutex2var_epi64(left, lastPairs, right)};
-    for (int k = 0; k < BLOCK_PAIRS; k += 2) {
-      const __m256i first = _mm512_castsi512_si256(pairs[k / 2]);
-      const __m256i second = _mm512_extracti64x4_epi64(pairs[k / 2], 1);
-      _mm512_storeu_si512(to, _mm512_mullo_epi16(_mm512_cvtepi8_epi16(first), factors));
-      _mm512_storeu_si512(to + pairStride, _mm512_mullo_epi16(_mm512_cvtepi8_epi16(second), factors));
-      to += 2 * pairStride;
-    }
-    from += 32;
-  }
-}
-
-/** The same of levels. */
-static void widenUnitLevels(const Product *p, int group, int16_t *to, size_t pairStride) {
-  const uint8_t *weights[4], *multipliers[4];
-  for (int g = 0; g < 4; g++) {
-    weights[g] = p->weights + (size_t)(group + g) * groupBytes(p);
-    multipliers[g] = multipliersOf(p, group + g);
-  }
-  __m512i factors = _mm512_setzero_si512(), offsets = factors;
+/** The same of four groups at once. */
+static void widenUnit(const Product *p, int unit, int16_t *to, size_t pairStride) {
+  Unit weights = openUnit(p, unit);
   for (size_t block = 0; block < (size_t)p->blocks; block++) {
-    if (block % 4 == 0) {
-      const __m512i both = fourGroups(multipliers, block / 4 * LEVEL_BLOCK_BYTES);
-      factors = twiceLow(both);
-      offsets = twiceHigh(both);
-    }
     __m512i pairs[BLOCK_PAIRS];
-    levelPairs(fourGroups(weights, block * LEVEL_BLOCK_BYTES), factors, offsets, pairs);
+    unitPairs(&weights, block, pairs);
     for (int k = 0; k < BLOCK_PAIRS; k++, to += pairStride) _mm512_storeu_si512(to, pairs[k]);
   }
 }
@@ -139,9 +94,8 @@ static void fillPanel(const Product *p, int unit, int units, int16_t *panel) {
     const int group = (unit + u) * 4;
     int16_t *to = panel + u * UNIT * 2;
 #if VECTOR_BYTES == 64
-    if (p->bits != 14 && group + 4 <= p->groups) {
-      if (p->bits == 8) widenUnit(p, group, to, pairStride);
-      else widenUnitLevels(p, group, to, pairStride);
+    if (group + 4 <= p->groups) {
+      widenUnit(p, unit + u, to, pairStride);
       continue;
     }
 #endif

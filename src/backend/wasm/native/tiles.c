@@ -3,7 +3,7 @@
 // below 2^28 and so are exact; nothing needs to be handed on.
 
 #define _GNU_SOURCE
-#include "product.h"
+#include "units.h"
 
 #if defined(__linux__) && defined(__AMX_INT8__) && VECTOR_BYTES == 64
 
@@ -76,71 +76,16 @@ static void splitRows(const Product *p, int top, int rows, size_t depth, int8_t 
   }
 }
 
-/** Four groups of columns. */
-typedef struct {
-  const uint8_t *weights[4], *multipliers[4];
-} Groups;
-
-/** A block's four pairs of k of 16 columns, 8 bits times multipliers. */
-INLINE void scaledPairs(const Groups *groups, size_t block, __m512i factors, __m512i pairs[4]) {
-  const __m512i firstPairs = _mm512_setr_epi64(0, 4, 8, 12, 1, 5, 9, 13);
-  const __m512i lastPairs = _mm512_setr_epi64(2, 6, 10, 14, 3, 7, 11, 15);
-  __m256i parts[4];
-  for (int g = 0; g < 4; g++) parts[g] = _mm256_loadu_si256((const __m256i *)(groups->weights[g] + block * 32));
-  const __m512i left = _mm512_inserti64x4(_mm512_castsi256_si512(parts[0]), parts[1], 1);
-  const __m512i right = _mm512_inserti64x4(_mm512_castsi256_si512(parts[2]), parts[3], 1);
-  const __m512i first = _mm512_permutex2var_epi64(left, firstPairs, right);
-  const __m512i last = _mm512_permutex2var_epi64(left, lastPairs, right);
-  pairs[0] = _mm512_cvtepi8_epi16(_mm512_castsi512_si256(first));
-  pairs[1] = _mm512_cvtepi8_epi16(_mm512_extracti64x4_epi64(first, 1));
-  pairs[2] = _mm512_cvtepi8_epi16(_mm512_castsi512_si256(last));
-  pairs[3] = _mm512_cvtepi8_epi16(_mm512_extracti64x4_epi64(last, 1));
-  for (int k = 0; k < BLOCK_PAIRS; k++) pairs[k] = _mm512_mullo_epi16(pairs[k], factors);
-}
-
-/** The same of 14 bits. */
-INLINE void plainPairs(const Groups *groups, size_t block, __m512i pairs[4]) {
-  for (int k = 0; k < BLOCK_PAIRS; k++) {
-    pairs[k] = fourGroups(groups->weights, block * 64 + (size_t)k * 16);
-  }
-}
-
-/** The multipliers of 16 columns for four blocks, each twice. */
-INLINE __m512i factorsOf(const Groups *groups, size_t block) {
-  int32_t fours[4];
-  for (int g = 0; g < 4; g++) memcpy(fours + g, groups->multipliers[g] + block, 4);
-  const __m128i all = _mm_loadu_si128((const __m128i *)fours);
-  return _mm512_cvtepu8_epi16(_mm256_set_m128i(_mm_unpackhi_epi8(all, all), _mm_unpacklo_epi8(all, all)));
-}
-
-/** A unit's digits: for every four k a line of 16 columns. Columns behind the last group repeat it. */
+/** A unit's digits: for every four k a line of 16 columns. */
 static void splitUnit(const Product *p, int unit, size_t depth, int8_t *highs, int8_t *lows) {
   // Of each column two k of one pair and two of the next.
   const __m512i order = _mm512_broadcast_i32x4(
       _mm_setr_epi8(0, 1, 8, 9, 2, 3, 10, 11, 4, 5, 12, 13, 6, 7, 14, 15));
-  Groups groups;
-  for (int g = 0; g < 4; g++) {
-    const int group = unit * 4 + g < p->groups ? unit * 4 + g : p->groups - 1;
-    groups.weights[g] = p->weights + (size_t)group * groupBytes(p);
-    groups.multipliers[g] = multipliersOf(p, group);
-  }
-  __m512i factors = _mm512_setzero_si512(), offsets = factors;
+  Unit weights = openUnit(p, unit);
   const size_t blocks = (size_t)p->blocks;
   for (size_t block = 0; block < blocks; block++) {
     __m512i pairs[BLOCK_PAIRS];
-    if (p->bits == 4) {
-      if (block % 4 == 0) {
-        const __m512i both = fourGroups(groups.multipliers, block / 4 * LEVEL_BLOCK_BYTES);
-        factors = twiceLow(both);
-        offsets = twiceHigh(both);
-      }
-      levelPairs(fourGroups(groups.weights, block * LEVEL_BLOCK_BYTES), factors, offsets, pairs);
-    } else if (p->bits == 8) {
-      if (block % 4 == 0) factors = factorsOf(&groups, block);
-      scaledPairs(&groups, block, factors, pairs);
-    } else {
-      plainPairs(&groups, block, pairs);
-    }
+    unitPairs(&weights, block, pairs);
     for (int k = 0; k < BLOCK_PAIRS; k += 2) {
       const __m512i high = highDigits(pairs[k]), next = highDigits(pairs[k + 1]);
       const __m512i low = lowDigits(pairs[k], high), nextLow = lowDigits(pairs[k + 1], next);
