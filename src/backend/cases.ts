@@ -8,6 +8,7 @@ import {
   blocksOf,
   LEVEL_MAX,
   LEVEL_WEIGHT_MAX,
+  mantissaMax,
   type OpCall,
   type PackedMatrix,
   type WeightBits,
@@ -157,18 +158,11 @@ function levelCases(full: boolean): OpCase[] {
   );
   const extreme = (a: number, k: number): OpCase =>
     make(`matmul/levels/extreme/a${a}/${k}`, (v) => {
-      const top = 2 ** (a - 1) - 1;
       const blocks = 2 * blocksOf(k);
       return {
         op: "matmul",
         leftBits: a,
-        left: {
-          columns: k,
-          mantissas: Int32Array.from({ length: 3 * k }, (_, i) =>
-            i < 2 * k ? (i < k ? top : -top) : v.integer(0, 1) * top,
-          ),
-          exponents: Int32Array.of(0, 0, -3),
-        },
+        left: extremeRows(v, a, k),
         // The first output has the highest levels, the second the lowest.
         weights: {
           ...{ outputs: 2, inputs: k, bits: 4 },
@@ -189,19 +183,11 @@ function levelCases(full: boolean): OpCase[] {
 function accumulatorCases(full: boolean): OpCase[] {
   const extreme = (a: number, b: WeightBits, k: number, scale?: number): OpCase =>
     make(`matmul/extreme/w${b}a${a}/${k}${scale === undefined ? "" : `x${scale}`}`, (v) => {
-      const top = 2 ** (a - 1) - 1;
       const side = 2 ** (b - 1) - 1;
-      const left: BfpRows = {
-        columns: k,
-        mantissas: Int32Array.from({ length: 3 * k }, (_, i) =>
-          i < 2 * k ? (i < k ? top : -top) : v.integer(0, 1) * top,
-        ),
-        exponents: Int32Array.of(0, 0, -3),
-      };
       return {
         op: "matmul",
         leftBits: a,
-        left,
+        left: extremeRows(v, a, k),
         weights: {
           ...packed(b, [Array(k).fill(side), Array(k).fill(-side)]),
           ...(scale !== undefined && { blockScales: new Uint8Array(2 * blocksOf(k)).fill(scale) }),
@@ -221,6 +207,18 @@ function accumulatorCases(full: boolean): OpCase[] {
     extreme(14, 14, 300),
     ...(full ? [extreme(8, 8, 65536), extreme(14, 14, 65536)] : []),
   ];
+}
+
+/** The largest mantissas: all above zero, all below, and some of them. */
+function extremeRows(v: CaseValues, bits: number, columns: number): BfpRows {
+  const top = mantissaMax(bits);
+  return {
+    columns,
+    mantissas: Int32Array.from({ length: 3 * columns }, (_, i) =>
+      i < 2 * columns ? (i < columns ? top : -top) : v.integer(0, 1) * top,
+    ),
+    exponents: Int32Array.of(0, 0, -3),
+  };
 }
 
 /** Sums that a second rounding, a flush or a cut-off scale would get wrong. */

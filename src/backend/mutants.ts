@@ -40,10 +40,14 @@ const MUTATIONS: Readonly<Record<string, Partial<ReferenceOps>>> = {
   "missing-spill": {
     matmul: matmulBy(sumSaturating, (s, scale, e) => fround(s * scale * powerOfTwo(e))),
   },
-  "first-block-scale": { matmul: withBlockScales((scales) => scales[0]!) },
-  "late-block-scale": { matmul: withBlockScales((scales, b) => scales[Math.max(0, b - 1)]!) },
-  "late-block-offset": { matmul: withBlockOffsets((offsets, b) => offsets[Math.max(0, b - 1)]!) },
-  "no-block-offset": { matmul: withBlockOffsets(() => 0) },
+  "first-block-scale": { matmul: withBlocks("blockScales", (scales) => scales[0]!) },
+  "late-block-scale": {
+    matmul: withBlocks("blockScales", (scales, b) => scales[Math.max(0, b - 1)]!),
+  },
+  "late-block-offset": {
+    matmul: withBlocks("blockOffsets", (offsets, b) => offsets[Math.max(0, b - 1)]!),
+  },
+  "no-block-offset": { matmul: withBlocks("blockOffsets", () => 0) },
   "upper-level-first": {
     matmul: (left, bits, weights) => {
       if (weights.bits !== 4) return EXACT_OPS.matmul(left, bits, weights);
@@ -148,37 +152,20 @@ function matmulBy(
   };
 }
 
-/** Takes block scales for each column by `pick` from the column's own. */
-function withBlockScales(pick: Pick): Matmul {
+/** Takes numbers of blocks by `pick` from those of the column, of which block `block` has its own. */
+function withBlocks(
+  part: "blockScales" | "blockOffsets",
+  pick: (ofColumn: ArrayLike<number>, block: number) => number,
+): Matmul {
   return (left, bits, weights) => {
-    const { inputs, blockScales } = weights;
-    if (blockScales === undefined) return EXACT_OPS.matmul(left, bits, weights);
-    const picked = blockScales.map(pickIn(blockScales, blocksOf(inputs), pick));
-    return EXACT_OPS.matmul(left, bits, { ...weights, blockScales: picked });
-  };
-}
-
-/** The same of offsets. */
-function withBlockOffsets(pick: Pick): Matmul {
-  return (left, bits, weights) => {
-    const { inputs, blockOffsets } = weights;
-    if (blockOffsets === undefined) return EXACT_OPS.matmul(left, bits, weights);
-    const picked = blockOffsets.map(pickIn(blockOffsets, blocksOf(inputs), pick));
-    return EXACT_OPS.matmul(left, bits, { ...weights, blockOffsets: picked });
-  };
-}
-
-/** One of a column's numbers, of which block `block` has its own. */
-type Pick = (ofColumn: ArrayLike<number>, block: number) => number;
-
-function pickIn(
-  numbers: Uint8Array | Uint16Array | Int16Array,
-  blocks: number,
-  pick: Pick,
-): (value: number, index: number) => number {
-  return (_, i) => {
-    const column = Math.floor(i / blocks) * blocks;
-    return pick(numbers.subarray(column, column + blocks), i - column);
+    const own = weights[part];
+    if (own === undefined) return EXACT_OPS.matmul(left, bits, weights);
+    const blocks = blocksOf(weights.inputs);
+    const picked = own.map((_, i) => {
+      const column = Math.floor(i / blocks) * blocks;
+      return pick(own.subarray(column, column + blocks), i - column);
+    });
+    return EXACT_OPS.matmul(left, bits, { ...weights, [part]: picked });
   };
 }
 

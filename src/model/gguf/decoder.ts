@@ -120,17 +120,19 @@ function llamaLayer(tensors: GgufTensors, layer: number, shape: Shape): LayerRea
     const [tensor, size] = matrices[name];
     return tensors.expect(nameOf(tensor), size);
   };
-  const levels = LAYER_MATRICES.map((name) => {
-    const [tensor, size] = matrices[name];
-    return [name, tensors.expectLevels(nameOf(tensor), size)] as const;
-  });
+  const levels = levelsOf(
+    LAYER_MATRICES.map((name) => {
+      const [tensor, size] = matrices[name];
+      return [name, tensors.expectLevels(nameOf(tensor), size)] as const;
+    }),
+  );
   return {
     attentionGain: tensors.expect(nameOf("attn_norm"), [width]),
     feedForwardGain: tensors.expect(nameOf("ffn_norm"), [width]),
     ...{ query: read("query"), key: read("key"), value: read("value") },
     attentionOutput: read("attentionOutput"),
     ...{ gate: read("gate"), up: read("up"), down: read("down") },
-    levels: () => levelsOf(levels),
+    levels: () => levels,
   };
 }
 
@@ -162,6 +164,12 @@ function gpt2Layer(tensors: GgufTensors, layer: number, shape: Shape): LayerRead
     tensors.expectLevels(`blk.${layer}.${name}.weight`, [outputs, inputs], part);
   const thirdLevels = (i: number): LevelReaders[LayerMatrix] =>
     levels("attn_qkv", [3 * width, width], { first: i * width, outputs: width });
+  const all = levelsOf([
+    ...(["query", "key", "value"] as const).map((name, i) => [name, thirdLevels(i)] as const),
+    ["attentionOutput", levels("attn_output", [width, width])],
+    ["up", levels("ffn_up", [hidden, width])],
+    ["down", levels("ffn_down", [width, hidden])],
+  ]);
   const thirdBias = (i: number) => (): Float32Array =>
     fusedBias().slice(i * width, (i + 1) * width);
   return {
@@ -178,12 +186,6 @@ function gpt2Layer(tensors: GgufTensors, layer: number, shape: Shape): LayerRead
     feedForwardNormBias: expect("ffn_norm.bias", width),
     up: expect("ffn_up.weight", hidden, width),
     down: expect("ffn_down.weight", width, hidden),
-    levels: () =>
-      levelsOf([
-        ...(["query", "key", "value"] as const).map((name, i) => [name, thirdLevels(i)] as const),
-        ["attentionOutput", levels("attn_output", [width, width])],
-        ["up", levels("ffn_up", [hidden, width])],
-        ["down", levels("ffn_down", [width, hidden])],
-      ]),
+    levels: () => all,
   };
 }

@@ -1,6 +1,7 @@
 // The accelerator's thread: holds models on a backend and runs one job after the other, off the
 // critical path of blocks.
 
+import { basename } from "node:path";
 import { parentPort, workerData } from "node:worker_threads";
 import { type LanguageModel, runJob } from "gyrotron/accelerator";
 import { createWasmBackend } from "gyrotron/backend/wasm";
@@ -15,8 +16,8 @@ import type {
   AcceleratorRequest,
   AcceleratorStart,
 } from "./accelerator-protocol.ts";
-import { loadModel } from "../models/model-folder.ts";
-import { verifyPrepared } from "../models/model-store.ts";
+import { loadModel, PREPARED } from "../models/model-folder.ts";
+import { checkStoredModel } from "../models/model-store.ts";
 
 const { modelPaths, threads, native } = workerData as AcceleratorStart;
 const port = present(parentPort, "this file is a worker");
@@ -46,9 +47,10 @@ async function load(): Promise<{ models: ModelRecord[]; device: string }> {
   installNodeHashes();
   let device = "none";
   for (const path of modelPaths) {
-    // What others are told was computed with a model's hash has to be computed with that model.
-    verifyPrepared(path);
     const model = loadModel(path);
+    // What others are told was computed with a model's hash has to be computed with that model. One that is not
+    // stored has the identity of what has just been read.
+    if (basename(path) === PREPARED) checkStoredModel(path, model);
     const backend = await createWasmBackend({ threads, ...(native && { native }) });
     ({ device } = backend);
     const prepared = { ...model.prepared, weights: handedOver(model.prepared.weights) };

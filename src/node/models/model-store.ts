@@ -14,7 +14,7 @@ import {
   statSync,
   writeSync,
 } from "node:fs";
-import { basename, join } from "node:path";
+import { join } from "node:path";
 import { type LanguageModel, loadLanguageModel } from "gyrotron/accelerator";
 import { equalBytes, formatHex } from "gyrotron/base";
 import {
@@ -25,9 +25,9 @@ import {
 } from "gyrotron/model";
 import type { Precision } from "gyrotron/tensor";
 import { openByteSource } from "./file-source.ts";
+import { PREPARED } from "./model-folder.ts";
 import { NodeError } from "../node-error.ts";
 
-const PREPARED = "prepared.bin";
 const NOTE = "model.json";
 
 /** A model in the store. */
@@ -116,10 +116,16 @@ export class ModelStore {
   }
 }
 
-/** Whether a stored model is what its identity says: reads all of it. @throws NodeError `node/model` if not */
+/** Loads a stored model and checks it. @throws NodeError `node/model` if it is not what its identity says */
 export function verifyStoredModel(path: string): LanguageModel {
   const file = openByteSource(path);
   const model = loadLanguageModel(path, { format: "prepared", file });
+  checkStoredModel(path, model);
+  return model;
+}
+
+/** Whether a model from a stored file is what its identity says: reads all of it. @throws NodeError `node/model` if not */
+export function checkStoredModel(path: string, model: LanguageModel): void {
   if (!equalBytes(modelIdentity(model.prepared.weights), model.prepared.identity))
     throw new NodeError({
       code: "node/model",
@@ -133,12 +139,6 @@ export function verifyStoredModel(path: string): LanguageModel {
       path,
       reason: "the tokenizer does not have its identity: the file is damaged, add the model again",
     });
-  return model;
-}
-
-/** The same of any model's path: one that is not stored has the identity of what is read. @throws NodeError `node/model` */
-export function verifyPrepared(path: string): void {
-  if (basename(path) === PREPARED) verifyStoredModel(path);
 }
 
 function readNote(path: string): Pick<StoredModel, "source" | "sourceHash" | "hash" | "precision"> {

@@ -10,7 +10,7 @@ import { after, test } from "node:test";
 import { PUBLISHED_CONFORMANCE, runConformance } from "gyrotron/backend";
 import { createWasmBackend } from "gyrotron/backend/wasm";
 import type { Job } from "gyrotron/job";
-import type { BfpRows, OpCall } from "gyrotron/tensor";
+import type { BfpRows, OpCall, PackedMatrix } from "gyrotron/tensor";
 import { startAccelerator } from "../jobs/threaded-accelerator.ts";
 import { bundledModelPath } from "../models/model-folder.ts";
 import { NodeError } from "../node-error.ts";
@@ -184,8 +184,10 @@ function openKind(
   return openNativeBackend({ ...options, ...asked, threads });
 }
 
+type Product = Extract<OpCall, { op: "matmul" }>;
+
 /** Rows and sizes on either side of what tiles, blocks and groups hold. */
-function* products(): Generator<Extract<OpCall, { op: "matmul" }>> {
+function* products(): Generator<Product> {
   let state = 1;
   const draw = (most: number): number => {
     state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
@@ -193,6 +195,23 @@ function* products(): Generator<Extract<OpCall, { op: "matmul" }>> {
   };
   const draws = (length: number, most: number): number[] =>
     Array.from({ length }, () => draw(most));
+  const productOf = (
+    rows: number,
+    leftBits: number,
+    weights: Omit<PackedMatrix, "scales" | "exponents">,
+  ): Product => ({
+    ...{ op: "matmul", leftBits },
+    left: {
+      columns: weights.inputs,
+      mantissas: Int32Array.from(draws(rows * weights.inputs, 2 ** (leftBits - 1) - 1)),
+      exponents: Int32Array.from(draws(rows, 9)),
+    },
+    weights: {
+      ...weights,
+      scales: Uint8Array.from(draws(weights.outputs, 63), (scale) => 192 + scale),
+      exponents: Int16Array.from(draws(weights.outputs, 9)),
+    },
+  });
   const sizes = [
     [1, 1],
     [63, 16],
@@ -210,21 +229,11 @@ function* products(): Generator<Extract<OpCall, { op: "matmul" }>> {
         const blockScales = new Uint8Array(outputs * Math.ceil(inputs / 32)).map(
           () => 33 + draw(31),
         );
-        yield {
-          ...{ op: "matmul", leftBits },
-          left: {
-            columns: inputs,
-            mantissas: Int32Array.from(draws(rows * inputs, 2 ** (leftBits - 1) - 1)),
-            exponents: Int32Array.from(draws(rows, 9)),
-          },
-          weights: {
-            ...{ inputs, outputs, bits },
-            mantissas: bits === 8 ? Int8Array.from(weights) : Int16Array.from(weights),
-            ...(bits === 8 && { blockScales }),
-            scales: Uint8Array.from(draws(outputs, 63), (scale) => 192 + scale),
-            exponents: Int16Array.from(draws(outputs, 9)),
-          },
-        };
+        yield productOf(rows, leftBits, {
+          ...{ inputs, outputs, bits },
+          mantissas: bits === 8 ? Int8Array.from(weights) : Int16Array.from(weights),
+          ...(bits === 8 && { blockScales }),
+        });
       }
   // Levels: any multiplier, with whatever offset it leaves room for.
   for (const rows of [1, 2, 3, 24, 49])
@@ -235,23 +244,13 @@ function* products(): Generator<Extract<OpCall, { op: "matmul" }>> {
     ] as const)
       for (const leftBits of [14, 16]) {
         const blockScales = Uint16Array.from(draws((outputs * inputs) / 32, 546), (m) => m + 546);
-        yield {
-          ...{ op: "matmul", leftBits },
-          left: {
-            columns: inputs,
-            mantissas: Int32Array.from(draws(rows * inputs, 2 ** (leftBits - 1) - 1)),
-            exponents: Int32Array.from(draws(rows, 9)),
-          },
-          weights: {
-            ...{ inputs, outputs, bits: 4, blockScales },
-            mantissas: Uint8Array.from(draws((outputs * inputs) / 2, 127), (pair) => pair + 127),
-            blockOffsets: Int16Array.from(blockScales, (m, i) =>
-              i % 3 === 0 ? 8191 - 15 * m : i % 3 === 1 ? -8191 : Math.trunc(-7.5 * m),
-            ),
-            scales: Uint8Array.from(draws(outputs, 63), (scale) => 192 + scale),
-            exponents: Int16Array.from(draws(outputs, 9)),
-          },
-        };
+        yield productOf(rows, leftBits, {
+          ...{ inputs, outputs, bits: 4, blockScales },
+          mantissas: Uint8Array.from(draws((outputs * inputs) / 2, 127), (pair) => pair + 127),
+          blockOffsets: Int16Array.from(blockScales, (m, i) =>
+            i % 3 === 0 ? 8191 - 15 * m : i % 3 === 1 ? -8191 : Math.trunc(-7.5 * m),
+          ),
+        });
       }
 }
 
