@@ -3,8 +3,17 @@
 
 import { host } from "./host-threads.ts";
 
-/** Does a part of a record: 1 if it is done, 0 if the Wasm kernels have to do it. */
-export type NativeRun = (control: number, record: number, part: number, parts: number) => number;
+/**
+ * Does a part of a record, of which this thread has done `done` before: 1 if it is done, 0 if the Wasm kernels have to
+ * do it.
+ */
+export type NativeRun = (
+  control: number,
+  record: number,
+  part: number,
+  parts: number,
+  done: number,
+) => number;
 
 /** What the addon exports (native/addon.c). */
 export interface NativeAddon {

@@ -35,10 +35,13 @@ const SPINS: i32 = 40_000;
 /** Parts of each thread in a record that threads share. */
 const PARTS: i32 = 4;
 
-/** The host's native kernels: 1 if they did this part of the record. Called only where the control block says that there are any. */
+/**
+ * The host's native kernels: 1 if they did this part of the record, of which this thread has done `done` before and
+ * no other record since. Called only where the control block says that there are any.
+ */
 // @ts-ignore: decorator
 @external("env", "native")
-declare function native(control: usize, record: usize, part: i32, parts: i32): i32;
+declare function native(control: usize, record: usize, part: i32, parts: i32, done: i32): i32;
 
 /** Runs the program named in the control block as thread `thread`. */
 export function run(control: usize, thread: i32): void {
@@ -50,7 +53,7 @@ export function run(control: usize, thread: i32): void {
     const flags = word(record, 1);
     // What comes before or after a record without a barrier goes on with the rows of this thread.
     if (threads == 1 || isOwn || flags == 0 || !isShared(record)) {
-      dispatch(control, record, thread, thread, threads);
+      dispatch(control, record, thread, thread, threads, 0);
     } else {
       shareOut(control, record, thread, threads);
     }
@@ -74,13 +77,14 @@ function isShared(record: usize): bool {
 
 /** Runs this thread's parts of a record, then what is left of others': a slower thread holds up none. */
 function shareOut(control: usize, record: usize, thread: i32, threads: i32): void {
+  let done = 0;
   for (let i = 0; i < threads; i++) {
     const owner = thread + i < threads ? thread + i : thread + i - threads;
     const next = control + PARTS_TAKEN + (<usize>owner << 4);
     for (;;) {
       const part = atomic.add<i32>(next, 1);
       if (part >= PARTS) break;
-      dispatch(control, record, thread, owner * PARTS + part, threads * PARTS);
+      dispatch(control, record, thread, owner * PARTS + part, threads * PARTS, done++);
     }
   }
 }
@@ -104,10 +108,17 @@ function barrier(control: usize, threads: i32): void {
   }
 }
 
-/** Runs part `thread` of `threads` of a record, with the scratch of thread `worker`. */
-function dispatch(control: usize, p: usize, worker: i32, thread: i32, threads: i32): void {
+/** Runs part `thread` of `threads` of a record, with the scratch of thread `worker`, which did `done` parts of it before. */
+function dispatch(
+  control: usize,
+  p: usize,
+  worker: i32,
+  thread: i32,
+  threads: i32,
+  done: i32,
+): void {
   if (word(p, 0) >= 64) return runGraphRecord(control, p, thread, threads);
-  if (word(control + NATIVE, 0) != 0 && native(control, p, thread, threads) != 0) return;
+  if (word(control + NATIVE, 0) != 0 && native(control, p, thread, threads, done) != 0) return;
   const scratch =
     address(control + SCRATCH, 0) + <usize>worker * address(control + SCRATCH_BYTES, 0);
   const table = address(control + EXP2, 0);

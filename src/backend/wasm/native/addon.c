@@ -1,5 +1,5 @@
-// The kernels as an addon of Node (Node-API): `open(memory)` gives a thread its `run(control, record, part, parts)`, which
-// is 1 if the record's part is done; `describe()` names the instructions in use.
+// The kernels as an addon of Node (Node-API): `open(memory)` gives a thread its `run(control, record, part, parts,
+// done)`, which is 1 if the record's part is done; `describe()` names the instructions in use.
 
 #include <stdlib.h>
 #define NAPI_VERSION 8
@@ -8,9 +8,10 @@
 
 enum { OP_MATMUL = 4, OP_ATTEND = 6, OP_GATE = 9 };
 
-static int runRecord(Device *device, uint32_t control, uint32_t address, int part, int parts) {
+static int runRecord(Device *device, uint32_t control, uint32_t address, int part, int parts, int done) {
   const int32_t *record = at(device, (int32_t)address);
   device->control = at(device, (int32_t)control);
+  if (done == 0) device->isSplit = 0;
   switch (record[0]) {
     case OP_MATMUL:
       return multiplyMatrix(device, record, part, parts);
@@ -24,18 +25,18 @@ static int runRecord(Device *device, uint32_t control, uint32_t address, int par
 }
 
 static napi_value run(napi_env env, napi_callback_info info) {
-  size_t count = 4;
-  napi_value arguments[4], result = NULL;
+  size_t count = 5;
+  napi_value arguments[5], result = NULL;
   void *device;
-  uint32_t words[4];
+  uint32_t words[5];
   if (napi_get_cb_info(env, info, &count, arguments, NULL, &device) != napi_ok) return NULL;
-  for (size_t i = 0; i < 4; i++) {
+  for (size_t i = 0; i < 5; i++) {
     if (napi_get_value_uint32(env, arguments[i], &words[i]) != napi_ok) {
-      napi_throw_type_error(env, NULL, "run takes four numbers");
+      napi_throw_type_error(env, NULL, "run takes five numbers");
       return NULL;
     }
   }
-  const int done = runRecord(device, words[0], words[1], (int)words[2], (int)words[3]);
+  const int done = runRecord(device, words[0], words[1], (int)words[2], (int)words[3], (int)words[4]);
   napi_create_int32(env, done, &result);
   return result;
 }

@@ -17,13 +17,15 @@ typedef struct {
   const int32_t *control;
   /** `WORK_BYTES`, aligned to a line of the caches. */
   uint8_t *work;
+  /** Whether `work` has the left side of the present record, split by another part of it (tiles.c). */
+  int isSplit;
 } Device;
 
 // Words of the control block (../layout.ts).
 enum { CONTROL_EXP2 = 9, CONTROL_POSITIONS = 11, CONTROL_CACHES = 12 };
 
 /** Parts `part` of `parts` of a record; 0 if the Wasm kernels have to do it. Which it is must not depend on the part. */
-int multiplyMatrix(const Device *device, const int32_t *record, int part, int parts);
+int multiplyMatrix(Device *device, const int32_t *record, int part, int parts);
 int attend(const Device *device, const int32_t *record, int part, int parts);
 int gate(const Device *device, const int32_t *record, int part, int parts);
 

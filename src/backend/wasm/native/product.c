@@ -376,7 +376,7 @@ INLINE void streamRows(const Device *device, const Product *p, const int bits, c
 }
 
 /** [3] status, [4] left, [5] exponents, [6] weights, [7] scales, [8] blocks, [9] groups, [10] blocks that a lane takes in any case, [11] bits, [12] out, [13] columns, [14] op, [15] second, [16] third, [17] multipliers, [19] limits */
-int multiplyMatrix(const Device *device, const int32_t *record, int part, int parts) {
+int multiplyMatrix(Device *device, const int32_t *record, int part, int parts) {
   const Product product = readProduct(device, record), *p = &product;
   if ((p->bits != 4 && p->bits != 8 && p->bits != 14) || p->blocks > BLOCKS_MAX) return 0;
   const int units = (p->groups + 3) / 4;

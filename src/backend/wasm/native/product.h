@@ -99,6 +99,6 @@ INLINE void noteBad(const Product *p, int row, int rows, int column, int columns
 int haveTiles(void);
 
 /** Units `from` to `to` of a product whose left side has at most 14 bits, by tiles. */
-void multiplyByTiles(const Device *device, const Product *p, int from, int to);
+void multiplyByTiles(Device *device, const Product *p, int from, int to);
 
 #endif

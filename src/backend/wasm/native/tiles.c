@@ -120,7 +120,7 @@ static void storeCorner(const Product *p, const Corner *corner, int top, int row
   if (bad) noteBad(p, top, rows, column, count);
 }
 
-void multiplyByTiles(const Device *device, const Product *p, int from, int to) {
+void multiplyByTiles(Device *device, const Product *p, int from, int to) {
   const size_t depth = ((size_t)p->blocks * 8 + DEPTH - 1) / DEPTH * DEPTH;
   const int together = (int)(ROWS_BYTES / (2 * depth)) / ROWS * ROWS;
   int8_t *leftHighs = (int8_t *)device->work, *leftLows = leftHighs + (size_t)together * depth;
@@ -129,7 +129,9 @@ void multiplyByTiles(const Device *device, const Product *p, int from, int to) {
   configureTiles();
   for (int top = 0; top < p->rows; top += together) {
     const int rows = p->rows - top < together ? p->rows - top : together;
-    splitRows(p, top, rows, depth, leftHighs, leftLows);
+    if (!device->isSplit) splitRows(p, top, rows, depth, leftHighs, leftLows);
+    // Rows that all fit stay so for the record's other parts.
+    device->isSplit = rows == p->rows;
     // Memory is asked for the next unit's weights a part at a time.
     const size_t steps = (size_t)(rows + ROWS - 1) / ROWS * (depth / DEPTH);
     const size_t aheadLines = (groupBytes(p) * 4 / LINE + steps - 1) / steps;
@@ -168,7 +170,7 @@ void multiplyByTiles(const Device *device, const Product *p, int from, int to) {
 
 int haveTiles(void) { return 0; }
 
-void multiplyByTiles(const Device *device, const Product *p, int from, int to) {
+void multiplyByTiles(Device *device, const Product *p, int from, int to) {
   (void)device;
   (void)p;
   (void)from;
