@@ -13,6 +13,8 @@ export interface TestLine {
   readonly outcome: "passed" | "failed" | "skipped";
   /** Why it was skipped, or the error with its stack. */
   readonly detail: string;
+  /** Wall time of the test with its subtests, in seconds. */
+  readonly seconds: number;
 }
 
 /** The last line of a run that came to its end; a crashed run lacks it. */
@@ -52,6 +54,7 @@ function lineFromEvent(
     name: data.name,
     file,
     isFile: data.nesting === 0 && file !== "" && file.endsWith(data.name),
+    seconds: data.details.duration_ms / 1000,
   } as const;
   const reason = data.skip ?? data.todo;
   if (reason !== undefined && reason !== false) {

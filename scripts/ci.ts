@@ -1,5 +1,5 @@
 // The only entry point of all finite checks (`npm test`): static checks, unit and property tests,
-// then the tests across areas. Needs no global tool. Its last line is `N passed, N failed`, with
+// then the tests across areas, two at a time. Needs no global tool. Its last line is `N passed, N failed`, with
 // `, N skipped` if any were; it exits with 0 only if something passed and nothing failed.
 //
 //   node scripts/ci.ts [--only static|unit|e2e] [--grep PATTERN]
@@ -7,7 +7,7 @@
 import { spawnSync } from "node:child_process";
 import { existsSync, globSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join, relative, resolve } from "node:path";
+import { dirname, join, relative, resolve } from "node:path";
 import process from "node:process";
 import { parseArgs } from "node:util";
 import type { ReportLine, TestLine } from "./ci-reporter.ts";
@@ -25,9 +25,15 @@ const UNIT_TEST_MS_MAX = 2 * 60_000;
 const ACROSS_FILE_MS_MAX = 12 * 60_000;
 const ACROSS_TEST_MS_MAX = 8 * 60_000;
 const CONCURRENCY = 2;
+/** How many of the slowest tests are named at the end, for whoever must shorten the whole. */
+const SLOWEST_SHOWN = 12;
 
 /** Areas whose tests own processes, threads or files, and therefore get a process each. */
-const ISOLATED_AREAS: ReadonlySet<string> = new Set(["cli", "node"]);
+const ISOLATED_AREAS: ReadonlySet<string> = new Set(["src/cli", "src/node"]);
+/** The one area whose folders are tasks of their own, as it takes as long as all others together. */
+const LARGE_AREA = "src/backend";
+/** Compiled code from one process to the next, in the folder that `bin/gyrotron.js` uses. */
+const COMPILE_CACHE = join(ROOT, "node_modules", ".cache", "gyrotron");
 
 type Stage = "static" | "unit" | "e2e";
 
@@ -58,19 +64,12 @@ reexecuteUnderPinnedNode();
 process.exitCode = await main(readSelection());
 
 async function main(selection: Selection): Promise<number> {
-  const outcomes: Outcome[] = [];
-  const stages: readonly [Stage, readonly Task[], number][] = [
-    ["static", staticTasks(selection), CONCURRENCY],
-    ["unit", unitTasks(selection), CONCURRENCY],
-    ["e2e", acrossTasks(selection), 1],
-  ];
-  for (const [stage, tasks, concurrency] of stages) {
-    if (selection.only !== undefined && selection.only !== stage) continue;
-    const before = performance.now();
-    outcomes.push(...(await runTasks(tasks, concurrency)));
-    print(`== ${stage}: ${seconds(before)} s`);
-  }
-  return summarise(outcomes);
+  process.env["NODE_COMPILE_CACHE"] ??= COMPILE_CACHE;
+  const tasks = [...staticTasks(selection), ...unitTasks(selection), ...acrossTasks(selection)];
+  const { only } = selection;
+  return summarise(
+    await runTasks(only === undefined ? tasks : tasks.filter(({ stage }) => stage === only)),
+  );
 }
 
 // Static checks
@@ -102,13 +101,18 @@ function staticTasks(selection: Selection): Task[] {
 // Tests beside the source: one process for each area, so that a crash is known by its area
 
 function unitTasks(selection: Selection): Task[] {
-  const byArea = Map.groupBy(testFiles("src/**/*.test.ts"), (file) => file.split("/")[1] ?? "");
-  return [...byArea].map(([area, files]) =>
-    testTask("unit", `src/${area}`, files, !ISOLATED_AREAS.has(area), selection),
+  return [...Map.groupBy(testFiles("src/**/*.test.ts"), areaOf)].map(([area, files]) =>
+    testTask("unit", area, files, !ISOLATED_AREAS.has(area), selection),
   );
 }
 
-// Tests across areas: real processes, so one after the other, each file by itself
+function areaOf(file: string): string {
+  const folders = dirname(file).split("/");
+  const area = folders.slice(0, 2).join("/");
+  return area === LARGE_AREA ? folders.slice(0, 3).join("/") : area;
+}
+
+// Tests across areas: real processes, each file by itself
 
 function acrossTasks(selection: Selection): Task[] {
   const files = testFiles("test/**/*.test.ts").filter((file) => !file.startsWith("test/tidy/"));
@@ -189,12 +193,12 @@ function testLine(
   outcome: TestLine["outcome"],
   detail: string,
 ): TestLine {
-  return { kind: "test", name, file, isFile: false, outcome, detail };
+  return { kind: "test", name, file, isFile: false, outcome, detail, seconds: 0 };
 }
 
 // Running and telling
 
-async function runTasks(tasks: readonly Task[], concurrency: number): Promise<Outcome[]> {
+async function runTasks(tasks: readonly Task[]): Promise<Outcome[]> {
   const outcomes: Outcome[] = [];
   const queue = [...tasks];
   const worker = async (): Promise<void> => {
@@ -210,7 +214,7 @@ async function runTasks(tasks: readonly Task[], concurrency: number): Promise<Ou
       tell(outcome);
     }
   };
-  await Promise.all(Array.from({ length: concurrency }, worker));
+  await Promise.all(Array.from({ length: CONCURRENCY }, worker));
   return outcomes;
 }
 
@@ -234,6 +238,9 @@ function summarise(outcomes: readonly Outcome[]): number {
   const [passed, failed, skipped] = [of("passed"), of("failed"), of("skipped")];
   for (const line of skipped) print(`skipped ${whereFrom(line)}${line.name}: ${line.detail}`);
   for (const line of failed) print(`failed  ${whereFrom(line)}${line.name}`);
+  for (const line of tests.toSorted((a, b) => b.seconds - a.seconds).slice(0, SLOWEST_SHOWN)) {
+    print(`slow    ${line.seconds.toFixed(1).padStart(5)} s ${whereFrom(line)}${line.name}`);
+  }
   print(`all stages: ${seconds(startedMs)} s`);
   const count = `${passed.length} passed, ${failed.length} failed`;
   print(skipped.length === 0 ? count : `${count}, ${skipped.length} skipped`);

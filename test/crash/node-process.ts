@@ -1,6 +1,7 @@
 // A real node as a child process, for tests that kill it: worker threads, disk and all. Takes
 // envelopes over the channel to its parent and sends the outcomes back. Argument: the data folder.
 
+import { flushCompileCache } from "node:module";
 import process from "node:process";
 import { createNode } from "gyrotron/node";
 import { requestOf } from "./canister-client.ts";
@@ -18,6 +19,8 @@ export type FromNode =
 const send = (message: FromNode): void => void process.send!(message);
 const node = await createNode({ dataDir: process.argv[2]! });
 send({ kind: "ready", height: node.status().height });
+// Whoever is killed keeps no compiled code for the next life otherwise.
+flushCompileCache();
 
 process.on("message", (message: ToNode) => {
   void respond(message);
