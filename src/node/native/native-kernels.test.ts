@@ -65,6 +65,33 @@ for (const { kind, processor } of KINDS.slice(1)) {
   );
 }
 
+test("sums of digits as large as they get, in 32 bits and beyond", { skip }, async () => {
+  const native = await openNativeBackend({ ...options, threads: 2 });
+  const wasm = await createWasmBackend();
+  const [rows, outputs] = [40, 300];
+  // Tiles take 1,984 k in 32 bits; 8,128 has digits of 64 and -64.
+  for (const inputs of [1984, 1985, 6000])
+    for (const mantissa of [8191, 8128, -8128]) {
+      const fill = (length: number, value: number): number[] => Array(length).fill(value);
+      const call: OpCall = {
+        ...{ op: "matmul", leftBits: 14 },
+        left: {
+          columns: inputs,
+          mantissas: Int32Array.from(fill(rows * inputs, mantissa)),
+          exponents: new Int32Array(rows),
+        },
+        weights: {
+          ...{ inputs, outputs, bits: 14 },
+          mantissas: Int16Array.from(fill(outputs * inputs, Math.abs(mantissa))),
+          scales: new Uint8Array(outputs).fill(129),
+          exponents: new Int16Array(outputs),
+        },
+      };
+      assert.deepEqual(await native.run(call), await wasm.run(call), `${inputs} of ${mantissa}`);
+    }
+  await Promise.all([native.close(), wasm.close()]);
+});
+
 test("shares whose sum passes 2^29 divide as integers", { skip }, async () => {
   const [positions, columns] = [40_001, 16];
   const rows = (count: number, exponent: number, mantissa: (i: number) => number): BfpRows => ({

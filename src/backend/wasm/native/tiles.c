@@ -1,5 +1,5 @@
 // Products by AMX: tiles of 16 rows by 16 columns, of 64 k of 8 bits. A mantissa of 14 bits is `128 * high + low` with both
-// in -64..64, so a product is the sum of four of digits, times 2^14, 2^7 and 1. Sums of digits over all k are
+// in -64..64, so a product is the sum of four of digits, times 2^14, 2^7 (two) and 1. Sums of these over all k are
 // below 2^28 and so are exact; nothing needs to be handed on.
 
 #define _GNU_SOURCE
@@ -13,8 +13,10 @@
 
 /** Rows of a tile. */
 #define ROWS 16
-/** Digits of rows that pass weights together, and stay in the second cache while they do. */
+/** Digits of rows that pass weights together, and stay in the second cache meanwhile. */
 #define ROWS_BYTES (1u << 20)
+/** Digits of units that 16 rows pass one after the other, so that outputs of a row are stored side by side. */
+#define PANEL_BYTES (1u << 18)
 /** k of a tile. */
 #define DEPTH 64
 #define LINE 64
@@ -100,69 +102,111 @@ static void splitUnit(const Product *p, int unit, size_t depth, int8_t *highs, i
   memset(lows, 0, rest);
 }
 
-/** What tiles leave: sums of digits of 16 rows by 16 columns. */
+/** Digits as tiles take them. */
 typedef struct {
-  int32_t sums[4][ROWS][UNIT];
+  const int8_t *highs, *lows;
+} Digits;
+
+/** What tiles leave: sums of digits of 16 rows by 16 columns, of which the rows before `stored` are outputs already. */
+typedef struct {
+  /** Of both high digits, of one of each, of both low ones. */
+  int32_t sums[3][ROWS][UNIT];
+  int top, rows, column, stored, bad;
 } Corner;
 
-/** Stores outputs of rows and a unit of columns. */
-static void storeCorner(const Product *p, const Corner *corner, int top, int rows, int column) {
-  const int count = p->groups * 4 - column < UNIT ? p->groups * 4 - column : UNIT;
-  int bad = 0;
-  for (int r = 0; r < rows; r++) {
-    const DoublePair most = toDoubles(loadWords(corner->sums[0][r]));
-    const DoublePair middle = toDoubles(loadWords(corner->sums[1][r]) + loadWords(corner->sums[2][r]));
-    const DoublePair least = toDoubles(loadWords(corner->sums[3][r]));
-    const DoublePair whole = {most.low * 16384.0 + middle.low * 128.0 + least.low,
-                              most.high * 16384.0 + middle.high * 128.0 + least.high};
-    bad |= storeVector(p, top + r, column, count, whole);
+/** Longest columns for which `2^7 * middle + least` stays in 32 bits. */
+#define NARROW_DEPTH 2000
+
+/** A row's sums as binary64. */
+INLINE DoublePair wholeRow(const Corner *corner, int row, size_t depth) {
+  const DoublePair most = toDoubles(loadWords(corner->sums[0][row]));
+  const Words middle = loadWords(corner->sums[1][row]), least = loadWords(corner->sums[2][row]);
+  if (depth <= NARROW_DEPTH) {
+    const DoublePair rest = toDoubles(middle * 128 + least);
+    return (DoublePair){most.low * 16384.0 + rest.low, most.high * 16384.0 + rest.high};
   }
-  if (bad) noteBad(p, top, rows, column, count);
+  const DoublePair middles = toDoubles(middle), leasts = toDoubles(least);
+  return (DoublePair){most.low * 16384.0 + middles.low * 128.0 + leasts.low,
+                      most.high * 16384.0 + middles.high * 128.0 + leasts.high};
+}
+
+/** Makes outputs of a corner's next rows, `count` of them if there are so many. */
+INLINE void storeRows(const Product *p, Corner *corner, int count, size_t depth) {
+  const int width = p->groups * 4 - corner->column;
+  for (; corner->stored < corner->rows && count > 0; corner->stored++, count--) {
+    const DoublePair whole = wholeRow(corner, corner->stored, depth);
+    corner->bad |= storeVector(p, corner->top + corner->stored, corner->column, width, whole);
+    if (corner->stored + 1 < corner->rows || !corner->bad) continue;
+    noteBad(p, corner->top, corner->rows, corner->column, width < UNIT ? width : UNIT);
+  }
+}
+
+/** Multiplies 16 rows by a unit, and meanwhile makes outputs of what was left last. */
+INLINE void multiplyCorner(const Product *p, const Digits *left, const Digits *unit, size_t depth, Corner *next,
+                           Corner *full, const uint8_t *ahead, size_t aheadLines) {
+  const int rowsAStep = (int)((ROWS * DEPTH + depth - 1) / depth);
+  _tile_zero(0);
+  _tile_zero(1);
+  _tile_zero(2);
+  for (size_t k = 0; k < depth; k += DEPTH) {
+    _tile_loadd(3, left->highs + k * ROWS, DEPTH);
+    _tile_loadd(5, unit->highs + k * UNIT, LINE);
+    _tile_dpbssd(0, 3, 5);
+    _tile_loadd(6, unit->lows + k * UNIT, LINE);
+    _tile_dpbssd(1, 3, 6);
+    _tile_loadd(4, left->lows + k * ROWS, DEPTH);
+    _tile_dpbssd(2, 4, 6);
+    _tile_dpbssd(1, 4, 5);
+    storeRows(p, full, rowsAStep, depth);
+    for (size_t i = 0; i < aheadLines; i++, ahead += LINE) __builtin_prefetch(ahead, 0, 2);
+  }
+  _tile_stored(0, next->sums[0], LINE);
+  _tile_stored(1, next->sums[1], LINE);
+  _tile_stored(2, next->sums[2], LINE);
 }
 
 void multiplyByTiles(Device *device, const Product *p, int from, int to) {
-  const size_t depth = ((size_t)p->blocks * 8 + DEPTH - 1) / DEPTH * DEPTH;
+  const size_t depth = ((size_t)p->blocks * 8 + DEPTH - 1) / DEPTH * DEPTH, steps = depth / DEPTH;
   const int together = (int)(ROWS_BYTES / (2 * depth)) / ROWS * ROWS;
-  int8_t *leftHighs = (int8_t *)device->work, *leftLows = leftHighs + (size_t)together * depth;
-  int8_t *highs = leftLows + (size_t)together * depth, *lows = highs + UNIT * depth;
-  Corner corner;
+  const int most = (int)(PANEL_BYTES / (2 * UNIT * depth)), unitsAPanel = most > 0 ? most : 1;
+  int8_t *const rowDigits = (int8_t *)device->work, *const panel = rowDigits + 2 * (size_t)together * depth;
+  Corner corners[2], *full = corners, *next = corners + 1;
+  full->rows = full->stored = full->column = 0;
   configureTiles();
   for (int top = 0; top < p->rows; top += together) {
     const int rows = p->rows - top < together ? p->rows - top : together;
-    if (!device->isSplit) splitRows(p, top, rows, depth, leftHighs, leftLows);
+    if (!device->isSplit) splitRows(p, top, rows, depth, rowDigits, rowDigits + (size_t)together * depth);
     // Rows that all fit stay so for the record's other parts.
     device->isSplit = rows == p->rows;
-    // Memory is asked for the next unit's weights a part at a time.
-    const size_t steps = (size_t)(rows + ROWS - 1) / ROWS * (depth / DEPTH);
-    const size_t aheadLines = (groupBytes(p) * 4 / LINE + steps - 1) / steps;
-    for (int unit = from; unit < to; unit++) {
-      splitUnit(p, unit, depth, highs, lows);
-      const uint8_t *ahead = p->weights + (size_t)(unit + 1) * 4 * groupBytes(p);
+    for (int unit = from; unit < to; unit += unitsAPanel) {
+      const int units = to - unit < unitsAPanel ? to - unit : unitsAPanel;
+      for (int u = 0; u < units; u++) {
+        int8_t *const digits = panel + 2 * UNIT * depth * (size_t)u;
+        splitUnit(p, unit + u, depth, digits, digits + UNIT * depth);
+      }
+      // Memory is asked for the next panel's weights a part at a time.
+      const size_t allSteps = (size_t)(rows + ROWS - 1) / ROWS * (size_t)units * steps;
+      const size_t aheadLines = (groupBytes(p) * 4 * (size_t)units / LINE + allSteps - 1) / allSteps;
+      const uint8_t *ahead = p->weights + (size_t)(unit + units) * 4 * groupBytes(p);
       for (int row = 0; row < rows; row += ROWS) {
-        const int8_t *leftHigh = leftHighs + (size_t)row * depth, *leftLow = leftLows + (size_t)row * depth;
-        _tile_zero(0);
-        _tile_zero(1);
-        _tile_zero(2);
-        _tile_zero(3);
-        for (size_t k = 0; k < depth; k += DEPTH) {
-          _tile_loadd(4, leftHigh + k * ROWS, DEPTH);
-          _tile_loadd(6, highs + k * UNIT, LINE);
-          _tile_dpbssd(0, 4, 6);
-          _tile_loadd(7, lows + k * UNIT, LINE);
-          _tile_dpbssd(1, 4, 7);
-          _tile_loadd(5, leftLow + k * ROWS, DEPTH);
-          _tile_dpbssd(2, 5, 6);
-          _tile_dpbssd(3, 5, 7);
-          for (size_t i = 0; i < aheadLines; i++, ahead += LINE) __builtin_prefetch(ahead, 0, 2);
+        const int8_t *const highs = rowDigits + (size_t)row * depth;
+        const Digits left = {highs, highs + (size_t)together * depth};
+        for (int u = 0; u < units; u++, ahead += aheadLines * LINE * steps) {
+          const int8_t *const digits = panel + 2 * UNIT * depth * (size_t)u;
+          const Digits right = {digits, digits + UNIT * depth};
+          multiplyCorner(p, &left, &right, depth, next, full, ahead, aheadLines);
+          next->top = top + row;
+          next->rows = rows - row < ROWS ? rows - row : ROWS;
+          next->column = (unit + u) * UNIT;
+          next->stored = next->bad = 0;
+          Corner *const stored = full;
+          full = next;
+          next = stored;
         }
-        _tile_stored(0, corner.sums[0], LINE);
-        _tile_stored(1, corner.sums[1], LINE);
-        _tile_stored(2, corner.sums[2], LINE);
-        _tile_stored(3, corner.sums[3], LINE);
-        storeCorner(p, &corner, top + row, rows - row < ROWS ? rows - row : ROWS, unit * UNIT);
       }
     }
   }
+  storeRows(p, full, ROWS, depth);
   _tile_release();
 }
 
