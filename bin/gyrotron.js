@@ -7,11 +7,12 @@ import { existsSync } from "fs";
 import { createRequire } from "module";
 import { constants } from "os";
 import { dirname, join } from "path";
-import { fileURLToPath } from "url";
+import { fileURLToPath, pathToFileURL } from "url";
 
 const NODE_MAJOR_MIN = 24;
 const ROOT = join(dirname(fileURLToPath(import.meta.url)), "..");
 const SOURCES = join(ROOT, "src", "cli", "main.ts");
+const RESOLVER = pathToFileURL(join(ROOT, "bin", "resolve-sources.js")).href;
 /** Compiled code from one start to the next; where it cannot be written, starts are slower. */
 const COMPILE_CACHE = join(ROOT, "node_modules", ".cache", "gyrotron");
 /** A node has several heaps; each keeps this many MiB for new objects, a quarter of V8's default. */
@@ -35,7 +36,7 @@ function main() {
   }
   const fromSources = existsSync(SOURCES);
   if (!fromSources && !existsSync(BUILT)) fail(`gyrotron is incomplete: ${BUILT} is missing`);
-  const entry = fromSources ? ["--conditions=source", SOURCES] : [BUILT];
+  const entry = fromSources ? ["--conditions=source", "--import", RESOLVER, SOURCES] : [BUILT];
   const newSpace = SHORT_COMMANDS.includes(process.argv[2]) ? SHORT_NEW_SPACE_MIB : NEW_SPACE_MIB;
   const args = [`--max-semi-space-size=${newSpace}`, ...entry, ...process.argv.slice(2)];
   // Stripped types are kept between starts: a start takes half the time and 30 MB less.

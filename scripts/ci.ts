@@ -9,6 +9,7 @@ import { existsSync, globSync, mkdtempSync, readFileSync, rmSync } from "node:fs
 import { tmpdir } from "node:os";
 import { dirname, join, relative, resolve } from "node:path";
 import process from "node:process";
+import { pathToFileURL } from "node:url";
 import { parseArgs } from "node:util";
 import type { ReportLine, TestLine } from "./ci-reporter.ts";
 import { runProcess } from "./process.ts";
@@ -34,6 +35,7 @@ const ISOLATED_AREAS: ReadonlySet<string> = new Set(["src/cli", "src/node"]);
 const LARGE_AREA = "src/backend";
 /** Compiled code from one process to the next, in the folder that `bin/gyrotron.js` uses. */
 const COMPILE_CACHE = join(ROOT, "node_modules", ".cache", "gyrotron");
+const RESOLVER = pathToFileURL(join(ROOT, "bin", "resolve-sources.js")).href;
 
 type Stage = "static" | "unit" | "e2e";
 
@@ -142,6 +144,7 @@ function testTask(
       const command: [string, ...string[]] = [
         PINNED_NODE,
         "--conditions=source",
+        `--import=${RESOLVER}`,
         "--disable-warning=ExperimentalWarning",
         "--test",
         `--test-isolation=${sharesProcess ? "none" : "process"}`,
