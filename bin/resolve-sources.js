@@ -1,5 +1,5 @@
 // Where a checkout's own imports lie. Node finds that out by asking the file system several times for each of some
-// hundreds of files, in every thread, which is a sixth of the time to a first token. Loaded by `--import`, also in
+// hundreds of files, in every thread, which is a tenth of the time to a first token. Loaded by `--import`, also in
 // the threads of the process; all other imports are left to Node.
 
 import { readFileSync } from "node:fs";

@@ -31,7 +31,7 @@ const SLOWEST_SHOWN = 12;
 
 /** Areas whose tests own processes, threads or files, and therefore get a process each. */
 const ISOLATED_AREAS: ReadonlySet<string> = new Set(["src/cli", "src/node"]);
-/** The one area whose folders are tasks of their own, as it takes as long as all others together. */
+/** Its folders are tasks of their own, as it takes as long as all other areas together. */
 const LARGE_AREA = "src/backend";
 /** Compiled code from one process to the next, in the folder that `bin/gyrotron.js` uses. */
 const COMPILE_CACHE = join(ROOT, "node_modules", ".cache", "gyrotron");
