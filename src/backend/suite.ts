@@ -64,7 +64,7 @@ export function declareBackendSuite(
     const weights = randomDecoder("chunks", MEDIUM, "w8a14", true);
     const tokens = (seed: string): number[] => {
       const v = new CaseValues(seed);
-      return Array.from({ length: 18 }, () => v.integer(0, MEDIUM.vocabulary - 1));
+      return Array.from({ length: 26 }, () => v.integer(0, MEDIUM.vocabulary - 1));
     };
     const run = async (
       sequences: readonly (readonly number[])[],
@@ -73,7 +73,7 @@ export function declareBackendSuite(
       runDecoderCase(backend, { id: "chunks", weights, sequences, chunk });
     const [a, b] = [tokens("a"), tokens("b")];
     const alone = [...(await run([a], 1)), ...(await run([b], 1))].map(hexOf);
-    for (const chunk of [3, 17]) {
+    for (const chunk of [3, 20]) {
       equal((await run([a, b], chunk)).map(hexOf).join(" "), alone.join(" "));
     }
     equal(hexOf((await run([b, a], 1))[1]!), alone[0]);

@@ -7,7 +7,7 @@ import { type Backend, TensorError } from "gyrotron/tensor";
 import { NO_WEBGPU, openDawn } from "../../../test/gpu/hosts-fixture.ts";
 import { CaseValues } from "../case-values.ts";
 import { conformanceCases } from "../cases.ts";
-import { decoderCases, randomDecoder, runDecoderCase } from "../decoder-cases.ts";
+import { decoderCases, randomDecoder } from "../decoder-cases.ts";
 import { createReferenceBackend } from "../reference/index.ts";
 import { declareBackendSuite } from "../suite.ts";
 import { createWasmBackend } from "../wasm/index.ts";
@@ -47,20 +47,7 @@ function declareTests(): void {
     equal: assert.equal,
   };
   declareBackendSuite("webgpu, fused", () => shared({ fusedRowsMax: 64 }), runner);
-  // How rows are prepared is a matter of decoders alone: ops and graphs would only run a second time.
-  const isConformance = (name: string): boolean => name.endsWith("quick conformance");
-  declareBackendSuite("webgpu, rows prepared", () => shared({ fusedRowsMax: 0 }), {
-    ...runner,
-    test: (name, body) => (isConformance(name) ? undefined : runner.test(name, body)),
-  });
-
-  test("webgpu, rows prepared: decoders of the quick cases", async () => {
-    const [backend, oracle] = [await shared({ fusedRowsMax: 0 }), createReferenceBackend()];
-    for (const sample of conformanceCases("quick").decoders) {
-      const expected = await runDecoderCase(oracle, sample);
-      assert.deepEqual(await runDecoderCase(backend, sample), expected, sample.id);
-    }
-  });
+  declareBackendSuite("webgpu, rows prepared", () => shared({ fusedRowsMax: 0 }), runner);
 
   test("a device without a dot product of bytes computes the same bits", async () => {
     const [backend, oracle] = [await shared({ plainDot: true }), createReferenceBackend()];
