@@ -5,7 +5,8 @@
 // FILE is best in Q8_0, which has as many bits a weight as the default precision here; without it a model of
 // random numbers in the shape of SmolLM2-135M is used. OTHER is another file of the same model, which llama.cpp runs
 // besides. FOLDER is what model-speed/make_onnx.py makes of FILE. The peers take part if bench/speed-peers is
-// installed (npm ci --ignore-scripts --omit=optional there; Linux on x64), transformers.js only with a FOLDER. Appends to bench/results/models.ndjson.
+// installed (npm ci --ignore-scripts --omit=optional there; Linux on x64), transformers.js only with a FOLDER.
+// Appends to bench/results/models.ndjson.
 
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";

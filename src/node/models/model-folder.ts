@@ -35,7 +35,6 @@ const MERGES = "merges.txt";
 const GGUF_SUFFIX = ".gguf";
 const LLAMA2C_SUFFIX = ".bin";
 /** The file of a model in the store, whose folder has the model's name. */
-/** The file of a stored model. */
 export const PREPARED = "prepared.bin";
 
 /** Folder of the bundled model. */

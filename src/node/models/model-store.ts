@@ -127,18 +127,10 @@ export function verifyStoredModel(path: string): LanguageModel {
 /** Whether a model from a stored file is what its identity says: reads all of it. @throws NodeError `node/model` if not */
 export function checkStoredModel(path: string, model: LanguageModel): void {
   if (!equalBytes(modelIdentity(model.prepared.weights), model.prepared.identity))
-    throw new NodeError({
-      code: "node/model",
-      path,
-      reason: "the weights do not have its identity: the file is damaged, add the model again",
-    });
+    throw damaged(path, "the weights do");
   const { tokenizer } = model.stored;
   if (tokenizer.kind !== "pieces" && !isTrueTokenizer(tokenizer))
-    throw new NodeError({
-      code: "node/model",
-      path,
-      reason: "the tokenizer does not have its identity: the file is damaged, add the model again",
-    });
+    throw damaged(path, "the tokenizer does");
 }
 
 function readNote(path: string): Pick<StoredModel, "source" | "sourceHash" | "hash" | "precision"> {
@@ -163,6 +155,10 @@ function writeParts(path: string, parts: Iterable<Uint8Array>): void {
   } finally {
     closeSync(file);
   }
+}
+
+function damaged(path: string, what: string): NodeError {
+  return refused(path, `${what} not have its identity: the file is damaged, add the model again`);
 }
 
 function refused(name: string, reason: string): NodeError {

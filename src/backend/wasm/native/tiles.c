@@ -58,8 +58,23 @@ INLINE __m512i lowDigits(__m512i x, __m512i high) {
   return _mm512_sub_epi16(x, _mm512_slli_epi16(high, 7));
 }
 
+/** Digits as tiles take them. */
+typedef struct {
+  int8_t *highs, *lows;
+} Digits;
+
+/** Digits of `rows` rows or columns, the high ones first. */
+INLINE Digits digitsAt(int8_t *from, int rows, size_t depth) {
+  return (Digits){from, from + (size_t)rows * depth};
+}
+
+/** Those of a unit of a panel. */
+INLINE Digits unitDigits(int8_t *panel, int unit, size_t depth) {
+  return digitsAt(panel + 2 * UNIT * depth * (size_t)unit, UNIT, depth);
+}
+
 /** Rows as tiles of digits, `depth / DEPTH` for each `ROWS`, zeros behind the last k and the last row. */
-static void splitRows(const Product *p, int top, int rows, size_t depth, int8_t *highs, int8_t *lows) {
+static void splitRows(const Product *p, int top, int rows, size_t depth, Digits to) {
   const size_t columns = (size_t)p->blocks * 8;
   for (int r = 0; r < (rows + ROWS - 1) / ROWS * ROWS; r++) {
     const int16_t *x = leftOf(p, top + r);
@@ -71,15 +86,15 @@ static void splitRows(const Product *p, int top, int rows, size_t depth, int8_t 
       }
       const __m512i high = highDigits(digits);
       const size_t tile = (size_t)(r / ROWS) * ROWS * depth + k / DEPTH * DEPTH * ROWS;
-      const size_t to = tile + (size_t)(r % ROWS) * DEPTH + k % DEPTH;
-      _mm256_storeu_si256((__m256i *)(highs + to), _mm512_cvtepi16_epi8(high));
-      _mm256_storeu_si256((__m256i *)(lows + to), _mm512_cvtepi16_epi8(lowDigits(digits, high)));
+      const size_t place = tile + (size_t)(r % ROWS) * DEPTH + k % DEPTH;
+      _mm256_storeu_si256((__m256i *)(to.highs + place), _mm512_cvtepi16_epi8(high));
+      _mm256_storeu_si256((__m256i *)(to.lows + place), _mm512_cvtepi16_epi8(lowDigits(digits, high)));
     }
   }
 }
 
 /** A unit's digits: for every four k a line of 16 columns. */
-static void splitUnit(const Product *p, int unit, size_t depth, int8_t *highs, int8_t *lows) {
+static void splitUnit(const Product *p, int unit, size_t depth, Digits to) {
   // Of each column two k of one pair and two of the next.
   const __m512i order = _mm512_broadcast_i32x4(
       _mm_setr_epi8(0, 1, 8, 9, 2, 3, 10, 11, 4, 5, 12, 13, 6, 7, 14, 15));
@@ -91,21 +106,16 @@ static void splitUnit(const Product *p, int unit, size_t depth, int8_t *highs, i
     for (int k = 0; k < BLOCK_PAIRS; k += 2) {
       const __m512i high = highDigits(pairs[k]), next = highDigits(pairs[k + 1]);
       const __m512i low = lowDigits(pairs[k], high), nextLow = lowDigits(pairs[k + 1], next);
-      _mm512_storeu_si512(highs, _mm512_shuffle_epi8(_mm512_packs_epi16(high, next), order));
-      _mm512_storeu_si512(lows, _mm512_shuffle_epi8(_mm512_packs_epi16(low, nextLow), order));
-      highs += LINE;
-      lows += LINE;
+      _mm512_storeu_si512(to.highs, _mm512_shuffle_epi8(_mm512_packs_epi16(high, next), order));
+      _mm512_storeu_si512(to.lows, _mm512_shuffle_epi8(_mm512_packs_epi16(low, nextLow), order));
+      to.highs += LINE;
+      to.lows += LINE;
     }
   }
   const size_t rest = (depth / 4 - blocks * 2) * LINE;
-  memset(highs, 0, rest);
-  memset(lows, 0, rest);
+  memset(to.highs, 0, rest);
+  memset(to.lows, 0, rest);
 }
-
-/** Digits as tiles take them. */
-typedef struct {
-  const int8_t *highs, *lows;
-} Digits;
 
 /** What tiles leave: sums of digits of 16 rows by 16 columns, of which the rows before `stored` are outputs already. */
 typedef struct {
@@ -142,19 +152,19 @@ INLINE void storeRows(const Product *p, Corner *corner, int count, size_t depth)
 }
 
 /** Multiplies 16 rows by a unit, and meanwhile makes outputs of what was left last. */
-INLINE void multiplyCorner(const Product *p, const Digits *left, const Digits *unit, size_t depth, Corner *next,
+INLINE void multiplyCorner(const Product *p, Digits left, Digits unit, size_t depth, Corner *next,
                            Corner *full, const uint8_t *ahead, size_t aheadLines) {
   const int rowsAStep = (int)((ROWS * DEPTH + depth - 1) / depth);
   _tile_zero(0);
   _tile_zero(1);
   _tile_zero(2);
   for (size_t k = 0; k < depth; k += DEPTH) {
-    _tile_loadd(3, left->highs + k * ROWS, DEPTH);
-    _tile_loadd(5, unit->highs + k * UNIT, LINE);
+    _tile_loadd(3, left.highs + k * ROWS, DEPTH);
+    _tile_loadd(5, unit.highs + k * UNIT, LINE);
     _tile_dpbssd(0, 3, 5);
-    _tile_loadd(6, unit->lows + k * UNIT, LINE);
+    _tile_loadd(6, unit.lows + k * UNIT, LINE);
     _tile_dpbssd(1, 3, 6);
-    _tile_loadd(4, left->lows + k * ROWS, DEPTH);
+    _tile_loadd(4, left.lows + k * ROWS, DEPTH);
     _tile_dpbssd(2, 4, 6);
     _tile_dpbssd(1, 4, 5);
     storeRows(p, full, rowsAStep, depth);
@@ -169,32 +179,27 @@ void multiplyByTiles(Device *device, const Product *p, int from, int to) {
   const size_t depth = ((size_t)p->blocks * 8 + DEPTH - 1) / DEPTH * DEPTH, steps = depth / DEPTH;
   const int together = (int)(ROWS_BYTES / (2 * depth)) / ROWS * ROWS;
   const int most = (int)(PANEL_BYTES / (2 * UNIT * depth)), unitsAPanel = most > 0 ? most : 1;
-  int8_t *const rowDigits = (int8_t *)device->work, *const panel = rowDigits + 2 * (size_t)together * depth;
+  int8_t *const work = (int8_t *)device->work, *const panel = work + 2 * (size_t)together * depth;
+  const Digits rowDigits = digitsAt(work, together, depth);
   Corner corners[2], *full = corners, *next = corners + 1;
   full->rows = full->stored = full->column = 0;
   configureTiles();
   for (int top = 0; top < p->rows; top += together) {
     const int rows = p->rows - top < together ? p->rows - top : together;
-    if (!device->isSplit) splitRows(p, top, rows, depth, rowDigits, rowDigits + (size_t)together * depth);
+    if (!device->isSplit) splitRows(p, top, rows, depth, rowDigits);
     // Rows that all fit stay so for the record's other parts.
     device->isSplit = rows == p->rows;
     for (int unit = from; unit < to; unit += unitsAPanel) {
       const int units = to - unit < unitsAPanel ? to - unit : unitsAPanel;
-      for (int u = 0; u < units; u++) {
-        int8_t *const digits = panel + 2 * UNIT * depth * (size_t)u;
-        splitUnit(p, unit + u, depth, digits, digits + UNIT * depth);
-      }
+      for (int u = 0; u < units; u++) splitUnit(p, unit + u, depth, unitDigits(panel, u, depth));
       // Memory is asked for the next panel's weights a part at a time.
       const size_t allSteps = (size_t)(rows + ROWS - 1) / ROWS * (size_t)units * steps;
       const size_t aheadLines = (groupBytes(p) * 4 * (size_t)units / LINE + allSteps - 1) / allSteps;
       const uint8_t *ahead = p->weights + (size_t)(unit + units) * 4 * groupBytes(p);
       for (int row = 0; row < rows; row += ROWS) {
-        const int8_t *const highs = rowDigits + (size_t)row * depth;
-        const Digits left = {highs, highs + (size_t)together * depth};
+        const Digits left = {rowDigits.highs + (size_t)row * depth, rowDigits.lows + (size_t)row * depth};
         for (int u = 0; u < units; u++, ahead += aheadLines * LINE * steps) {
-          const int8_t *const digits = panel + 2 * UNIT * depth * (size_t)u;
-          const Digits right = {digits, digits + UNIT * depth};
-          multiplyCorner(p, &left, &right, depth, next, full, ahead, aheadLines);
+          multiplyCorner(p, left, unitDigits(panel, u, depth), depth, next, full, ahead, aheadLines);
           next->top = top + row;
           next->rows = rows - row < ROWS ? rows - row : ROWS;
           next->column = (unit + u) * UNIT;
